@@ -1,0 +1,334 @@
+"""One client's process: receives messages and answers them with the ClientApp.
+
+`python -P -m clients.node --superlink HOST:PORT ...` stays alive over all runs
+of its SuperLink. It runs only the ClientApp installed on this machine; from the
+server's bundle it reads nothing but the run config. Hello and opening messages
+are answered on a thread of their own, so that a key holder that is training
+never delays an opening.
+"""
+
+import os
+
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"  # read by flwr when it is imported
+os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+
+import argparse
+import importlib
+import logging
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import FrameType
+
+import httpx
+from flwr.app import Context, Error, Message
+from flwr.app.user_config import UserConfig
+from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode
+
+from clients.flower_internals import (
+    LOST_AFTER_SECONDS,
+    FleetConnection,
+    RunEndedError,
+    SuperLinkLostError,
+    connect,
+)
+
+_log = logging.getLogger("unseen.node")
+
+# Right after a message the next one is likely: poll faster for a short while.
+_BUSY_POLL_SECONDS = 0.1
+_BUSY_SECONDS = 2.0
+# Within this time a stop signal ends the process, whatever it is doing.
+_STOP_SECONDS = 1.0
+
+
+class NodeError(Exception):
+    """The node cannot work; the text says what to do."""
+
+
+class Node:
+    """Answers the messages of one SuperLink until told to stop."""
+
+    def __init__(
+        self,
+        connection: FleetConnection,
+        app: Future[ClientApp],
+        node_config: UserConfig,
+        *,
+        poll_seconds: float,
+    ) -> None:
+        self._connection = connection
+        self._app = app
+        self._node_config = node_config
+        self._poll_seconds = poll_seconds
+        self._contexts: dict[int, Context] = {}
+        self._work: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._quick: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._last_activity = 0.0
+        self._failure: BaseException | None = None
+
+    def serve(self, stop: threading.Event) -> None:
+        """Receive and answer messages until `stop` is set.
+
+        Raises:
+            SuperLinkLostError: If the SuperLink is out of reach too long.
+            NodeError: If the ClientApp cannot be loaded.
+        """
+        for messages in (self._work, self._quick):
+            threading.Thread(
+                target=self._answer_all, args=(messages,), daemon=True
+            ).start()
+        while not stop.is_set():
+            if self._failure is not None:
+                raise self._failure
+            _raise_if_failed(self._app)
+            if not self._take_one():
+                stop.wait(self._pause_seconds())
+
+    def _pause_seconds(self) -> float:
+        if time.monotonic() - self._last_activity < _BUSY_SECONDS:
+            return min(self._poll_seconds, _BUSY_POLL_SECONDS)
+        return self._poll_seconds
+
+    def _take_one(self) -> bool:
+        """Receive one message, if there is one, and queue it for its thread."""
+        announcement = self._connection.receive()
+        if announcement is None:
+            return False
+        self._last_activity = time.monotonic()
+        try:
+            message = self._connection.fetch(announcement)
+            if announcement.run_id not in self._contexts:
+                self._contexts[announcement.run_id] = self._connection.new_context(
+                    announcement.run_id, self._node_config
+                )
+        except RunEndedError:
+            _log.info("dropped a message of run %d: it has ended", announcement.run_id)
+        except Exception as error:
+            _log.exception("could not fetch a message of run %d", announcement.run_id)
+            self._send(_error_reply(announcement.head, error), time.monotonic())
+        else:
+            (self._quick if _is_quick(message) else self._work).put(message)
+        return True
+
+    def _answer_all(self, messages: queue.SimpleQueue[Message]) -> None:
+        """Answer one queue for ever; anything unexpected ends the process."""
+        try:
+            while True:
+                self._answer(messages.get())
+        except BaseException as error:
+            self._failure = error
+
+    def _answer(self, message: Message) -> None:
+        app = self._app.result()
+        started = time.monotonic()
+        try:
+            reply = app(message, self._contexts[message.metadata.run_id])
+        except Exception as error:
+            _log.exception("the ClientApp failed")
+            reply = _error_reply(message, error)
+        self._send(reply, started)
+
+    def _send(self, reply: Message, started: float) -> None:
+        try:
+            self._connection.send(reply, started=started)
+        except RunEndedError:
+            _log.info("dropped a reply of run %d: it has ended", reply.metadata.run_id)
+        except Exception:
+            # Lost for this message only: if the SuperLink is gone, the
+            # receiving thread finds out and ends the process.
+            _log.exception("could not send a reply")
+        self._last_activity = time.monotonic()
+
+
+def _is_quick(message: Message) -> bool:
+    """Whether a message must not wait behind training: a hello or an opening."""
+    if not message.has_content():
+        return False
+    record = message.content.config_records.get("unseen")
+    return record is not None and record.get("kind") in ("hello", "open")
+
+
+def _error_reply(message: Message, error: Exception) -> Message:
+    # Only the class name: an exception's text can carry private data.
+    return Message(
+        Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, type(error).__name__),
+        reply_to=message,
+    )
+
+
+def load_app(reference: str) -> ClientApp:
+    """Import a ClientApp.
+
+    Args:
+        reference: `module:attribute`.
+
+    Raises:
+        NodeError: If it cannot be imported or is no ClientApp.
+    """
+    module, _, attribute = reference.partition(":")
+    try:
+        app = getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        raise NodeError(
+            f"cannot load the ClientApp {reference!r} ({type(error).__name__}: {error})"
+        ) from error
+    if not isinstance(app, ClientApp):
+        raise NodeError(
+            f"expected a ClientApp at {reference!r}, got {type(app).__name__}"
+        )
+    return app
+
+
+def _load_app_in_background(reference: str) -> Future[ClientApp]:
+    """Import while the node registers: importing torch takes seconds."""
+    future: Future[ClientApp] = Future()
+
+    def load() -> None:
+        try:
+            future.set_result(load_app(reference))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=load, daemon=True).start()
+    return future
+
+
+def _raise_if_failed(app: Future[ClientApp]) -> None:
+    if app.done():
+        app.result()
+
+
+def _wait_until_listening(
+    superlink: str, app: Future[ClientApp], stop: threading.Event
+) -> None:
+    """Wait for the SuperLink's port, quicker than Flower's own retries.
+
+    Raises:
+        SuperLinkLostError: If nothing listens there in `LOST_AFTER_SECONDS`.
+        NodeError: If the ClientApp cannot be loaded.
+    """
+    host, _, port = superlink.rpartition(":")
+    deadline = time.monotonic() + LOST_AFTER_SECONDS
+    while not stop.wait(0.1):
+        _raise_if_failed(app)
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise SuperLinkLostError(
+                    f"no SuperLink at {superlink} after {LOST_AFTER_SECONDS:.0f} s "
+                    f"({type(error).__name__}); is it running?"
+                ) from error
+        else:
+            return
+
+
+def _stop_on_signals(stop: threading.Event) -> list[int]:
+    """Set `stop` on SIGTERM and SIGINT; the returned list gets the exit code.
+
+    Flower answers "401 unauthorised" by sending SIGINT to its own process:
+    that is a failure, not a request to stop.
+    """
+    exit_codes: list[int] = []
+
+    def on_signal(_signal: int, _frame: FrameType | None) -> None:
+        is_refused = isinstance(sys.exc_info()[1], httpx.HTTPStatusError)
+        if is_refused:
+            _log.error("the SuperLink no longer accepts this node")
+        exit_codes.append(int(is_refused))
+        stop.set()
+        guard = threading.Timer(_STOP_SECONDS, os._exit, args=(exit_codes[0],))
+        guard.daemon = True
+        guard.start()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return exit_codes
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    stop = threading.Event()
+    exit_codes = _stop_on_signals(stop)
+    app = _load_app_in_background(arguments.app)
+    try:
+        _wait_until_listening(arguments.superlink, app, stop)
+        if not stop.is_set():
+            with connect(
+                arguments.superlink,
+                root_certificates=arguments.root_certificates,
+                private_key=arguments.auth_private_key,
+            ) as connection:
+                _log.info("node %d is ready", connection.node_id)
+                Node(
+                    connection,
+                    app,
+                    _node_config(arguments),
+                    poll_seconds=arguments.poll,
+                ).serve(stop)
+    except (NodeError, SuperLinkLostError, OSError, TypeError) as error:
+        _log.error("%s: %s", type(error).__name__, error)
+        return 1
+    return exit_codes[0]
+
+
+def _node_config(arguments: argparse.Namespace) -> UserConfig:
+    """Return what this client's own side tells its ClientApp."""
+    return {
+        "client-dir": str(arguments.client_dir.resolve()),
+        "run-id": arguments.run_id,
+        "device": arguments.device,
+        "partition-id": arguments.partition_id,
+        "num-partitions": arguments.num_partitions,
+    }
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="clients.node", description=__doc__)
+    parser.add_argument("--superlink", required=True, metavar="HOST:PORT")
+    security = parser.add_mutually_exclusive_group(required=True)
+    security.add_argument("--insecure", action="store_true", help="no TLS")
+    security.add_argument("--root-certificates", type=Path, metavar="PEM")
+    parser.add_argument("--auth-private-key", type=Path, metavar="FILE")
+    parser.add_argument("--client-dir", type=Path, required=True)
+    parser.add_argument("--run-id", required=True, metavar="HEX")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--partition-id", type=int, default=0)
+    parser.add_argument("--num-partitions", type=int, default=1)
+    parser.add_argument("--app", default="clients.app:app", metavar="MODULE:NAME")
+    parser.add_argument("--poll", type=float, default=0.2, metavar="SECONDS")
+    arguments = parser.parse_args(argv)
+    if arguments.auth_private_key and arguments.insecure:
+        parser.error("--auth-private-key needs TLS: give --root-certificates")
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a node and return its exit code: 0 only after SIGTERM or SIGINT."""
+    arguments = _parse(argv)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per poll
+    try:
+        return _run(arguments)
+    except SystemExit:
+        return 1
+    except BaseException:
+        _log.exception("the node crashed")
+        return 1
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    # Not sys.exit: it would wait for a training still going on in its thread.
+    os._exit(code)

@@ -1,0 +1,205 @@
+"""The server's sum of one round: checked, added, opened; no key needed.
+
+Uploads are added as they arrive. In mode paillier each contributor's ciphertexts are
+kept until the round is opened: the key holders must see them to add them themselves.
+Implements PROTOCOL.md section 8.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+import numpy as np
+from gmpy2 import mpz
+
+from crypto import packing, paillier
+from crypto.context import RoundFacts
+from crypto.encoding import u32
+from crypto.errors import (
+    BadPartialError,
+    ContextMismatchError,
+    DecryptionRefusedError,
+    MalformedMessageError,
+    ParameterError,
+)
+from crypto.layout import Layout
+from crypto.manifest import Manifest
+from crypto.sealing import unpack_plain
+from crypto.threshold import combine
+from crypto.vector import Aggregate, IntVector, decode, encode
+from crypto.wire import (
+    DIGEST_BYTES,
+    Entry,
+    OpenRequest,
+    PartialReply,
+    Upload,
+    partial_signed_bytes,
+    unpack_ciphertexts,
+    unpack_partials,
+)
+
+
+class RoundSum:
+    """One round's contributions and their sum.
+
+    Attributes:
+        context: The context every upload must be made for.
+        layout: The round's layout.
+    """
+
+    def __init__(self, manifest: Manifest, facts: RoundFacts) -> None:
+        self.context = facts.context(manifest)
+        self.layout = facts.layout(manifest)
+        self._manifest = manifest
+        self._facts = facts
+        self._entries: dict[int, Entry] = {}
+        self._product: list[mpz] | None = None
+        self._plain_total = np.zeros(self.layout.num_values, dtype=np.int64)
+
+    @property
+    def contributors(self) -> list[int]:
+        """Client ids in the sum, sorted."""
+        return sorted(self._entries)
+
+    @property
+    def needs_opening(self) -> bool:
+        """Whether the sum is encrypted."""
+        return self._manifest.params.mode != "plain"
+
+    @property
+    def num_ciphertexts(self) -> int:
+        """Ciphertexts in one upload; 0 in mode plain."""
+        if not self.needs_opening:
+            return 0
+        return self._manifest.params.num_ciphertexts(self.layout.num_values)
+
+    def add(self, upload: Upload) -> None:
+        """Check an upload and add it to the sum; a refused one changes nothing.
+
+        Raises:
+            ContextMismatchError: If it was made for another context.
+            InvalidSignatureError: If its client is unknown or did not sign it.
+            DecryptionRefusedError: If the client is in the sum already, or it is full.
+            MalformedMessageError: If a ciphertext is missing or out of range.
+        """
+        if upload.context != self.context:
+            raise ContextMismatchError(
+                f"client {upload.client_id} answered for another context"
+            )
+        if upload.client_id in self._entries:
+            raise DecryptionRefusedError(f"client {upload.client_id} answered twice")
+        if len(self._entries) >= self._manifest.params.max_contributors:
+            raise DecryptionRefusedError("the round has all the contributors it holds")
+        entry = upload.entry()
+        ciphertexts = check_entry(entry, self.context, self._manifest, self.layout)
+        if self.needs_opening:
+            self._add_ciphertexts(ciphertexts)
+        else:
+            self._add_plain(upload)
+        self._entries[upload.client_id] = entry
+
+    def _add_ciphertexts(self, ciphertexts: list[mpz]) -> None:
+        if self._product is None:
+            self._product = ciphertexts
+        else:
+            key = self._manifest.keys.public_key
+            self._product = paillier.add(self._product, ciphertexts, key)
+
+    def _add_plain(self, upload: Upload) -> None:
+        contribution = unpack_plain(upload.bulk, self.layout)
+        try:
+            self._plain_total += encode(
+                contribution, self._manifest.params, self.layout
+            )
+        except ParameterError:
+            raise MalformedMessageError from None
+
+    def open_request(self) -> OpenRequest:
+        """Ask for the opening of this sum: every contributor's signed part."""
+        facts = self._facts
+        return OpenRequest(
+            run_id=facts.run_id,
+            round=facts.round,
+            phase=facts.phase,
+            model=facts.model,
+            dim=facts.dim,
+            metrics=list(facts.metrics),
+            run_config=facts.run_config,
+            records=facts.records,
+            entries=[self._entries[i].to_bytes() for i in self.contributors],
+        )
+
+    def check_partial(self, reply: PartialReply, client_id: int) -> list[mpz]:
+        """Check a key holder's answer before it is combined.
+
+        Raises:
+            InvalidSignatureError: If that holder did not sign it.
+            BadPartialError: If it answers for another set or place.
+            MalformedMessageError: If partials are missing or out of range.
+        """
+        roster, key = self._manifest.keys.roster, self._manifest.keys.public_key
+        signed = partial_signed_bytes(
+            self.context, reply.set_digest, reply.holder, reply.partials
+        )
+        roster.verify(client_id, reply.signature, signed)
+        if roster.holder_index(client_id) != reply.holder:
+            raise BadPartialError(f"client {client_id} is not holder {reply.holder}")
+        if reply.set_digest != self._set_digest():
+            raise BadPartialError(f"holder {reply.holder} answered for another set")
+        return unpack_partials(reply.partials, self.num_ciphertexts, key)
+
+    def total(self, partials: Mapping[int, Sequence[mpz]]) -> IntVector:
+        """Open the sum of the integers; the partials are ignored in mode plain.
+
+        Raises:
+            NotEnoughSharesError: If fewer than `threshold` holders answered.
+            BadPartialError: If the partials do not open the sum.
+            SumRangeError: If a client put something else than its slots in.
+        """
+        if not self.needs_opening or self._product is None:
+            return self._plain_total
+        params, key = self._manifest.params, self._manifest.keys.public_key
+        plaintexts = combine(self._product, partials, key, self._set_digest())
+        return packing.unpack(
+            plaintexts,
+            count=self.layout.num_values,
+            slot_bits=params.slot_bits,
+            slots_per_plaintext=params.slots_per_plaintext,
+        )
+
+    def mean(self, total: IntVector) -> Aggregate:
+        """Turn the opened sum into means (`crypto.vector.decode`)."""
+        return decode(total, len(self._entries), self._manifest.params, self.layout)
+
+    def _set_digest(self) -> bytes:
+        return set_digest(self.context, [self._entries[i] for i in self.contributors])
+
+
+def check_entry(
+    entry: Entry, context: bytes, manifest: Manifest, layout: Layout
+) -> list[mpz]:
+    """Check one contributor's signature and ciphertexts; server and key holders do.
+
+    Returns:
+        The ciphertexts; none in mode plain.
+
+    Raises:
+        InvalidSignatureError: If the client is unknown or did not sign this.
+        MalformedMessageError: If parts are missing, too many or out of range.
+    """
+    encrypted = manifest.params.mode != "plain"
+    if (entry.bulk_digest == bytes(DIGEST_BYTES)) != encrypted:
+        raise MalformedMessageError
+    manifest.keys.roster.verify(
+        entry.client_id, entry.signature, entry.signed_bytes(context)
+    )
+    count = manifest.params.num_ciphertexts(layout.num_values) if encrypted else 0
+    return unpack_ciphertexts(entry.ciphertexts, count, manifest.keys.public_key)
+
+
+def set_digest(context: bytes, entries: Sequence[Entry]) -> bytes:
+    """Hash a round's context and its contributions: SD, 32 bytes."""
+    digest = sha256(b"SA/v1/set" + context)
+    for entry in entries:
+        digest.update(u32(entry.client_id) + entry.bulk_digest)
+        digest.update(sha256(entry.ciphertexts).digest())
+    return digest.digest()

@@ -1,0 +1,238 @@
+"""One run on this machine: prepare, start the processes, show, collect, stop."""
+
+import json
+import platform
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from rich.console import Console
+
+from crypto.errors import CryptoError
+from crypto.manifest import Manifest
+from crypto.params import AggregationParams
+from crypto.provenance import PROTOCOL, code_digest
+from experiments.engine import ClientSpec, EngineError, ProcessEngine
+from experiments.errors import RunFailedError, SettingsError
+from experiments.prepare import PreparedRun, enrol, share_out, simulation_keys
+from experiments.progress import Event, follow, show
+from experiments.settings import PROJECT, RunSettings
+from experiments.summary import write_history
+from models.tasks import Task
+from server.events import EventLog
+
+_CHECK_SECONDS = 0.5
+_PACKAGES = ("flwr", "torch", "numpy", "phe", "gmpy2", "cryptography")
+
+
+class Launcher:
+    """A run from settings to results.
+
+    Args:
+        settings: What to run.
+        out: The run folder; must not exist or be empty.
+        console: Where progress goes; None for silence.
+        keys: Key set to use; None for this machine's simulation keys.
+        node: `thin` or `stock` client processes.
+        device: Where clients train.
+        port: The SuperLink's port; None for a free one.
+    """
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        out: Path,
+        *,
+        console: Console | None,
+        keys: Path | None = None,
+        node: Literal["thin", "stock"] = "thin",
+        device: str = "auto",
+        port: int | None = None,
+    ) -> None:
+        self._settings = settings
+        self._out = out.resolve()
+        self._console = console
+        self._keys = keys
+        self._node = node
+        self._device = device
+        self._port = port
+        self._events = EventLog(self._out / "events.jsonl")
+        self._done = threading.Event()
+
+    def run(self) -> list[Event]:
+        """Run to the end and return the run's events.
+
+        Raises:
+            SettingsError: If settings cannot work; nothing is left behind.
+            RunFailedError: If the run was started and failed; its folder is kept.
+        """
+        task, params = self._settings.checked()
+        self._make_folder()
+        viewer = threading.Thread(target=self._show, daemon=True)
+        viewer.start()
+        try:
+            with _interruptible():
+                prepared = self._prepare(task, params)
+                try:
+                    self._write_config(prepared.manifest, prepared.run_id)
+                    self._drive(prepared)
+                finally:
+                    prepared.forget()
+        except SettingsError as error:
+            self._finish(viewer)
+            if error.exit_code == SettingsError.exit_code:
+                shutil.rmtree(self._out, ignore_errors=True)
+            raise
+        except KeyboardInterrupt:
+            self._fail("Interrupted", "stopped by the user", "")
+            self._finish(viewer)
+            raise
+        finally:
+            self._finish(viewer)
+        return self._collect()
+
+    def _make_folder(self) -> None:
+        if self._out.exists() and (not self._out.is_dir() or any(self._out.iterdir())):
+            raise SettingsError(
+                f"{self._out} is not an empty folder", "choose another --out"
+            )
+        try:
+            (self._out / "logs").mkdir(parents=True)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot write {self._out}: {error.strerror}", "choose another --out"
+            ) from None
+
+    def _show(self) -> None:
+        if self._console is not None:
+            events = follow(self._out / "events.jsonl", self._done.is_set)
+            show(events, self._console)
+
+    def _finish(self, viewer: threading.Thread) -> None:
+        self._done.set()
+        viewer.join(timeout=5)
+
+    def _prepare(self, task: Task, params: AggregationParams) -> PreparedRun:
+        """Share out the data, get keys, enrol everybody."""
+        with self._step("shards"):
+            shards, test = share_out(self._settings, task)
+        with self._step("keys"):
+            try:
+                folder, keys = simulation_keys(params, self._keys)
+                manifest = Manifest(keys, params)
+            except CryptoError as error:
+                raise SettingsError(str(error)) from None
+        return enrol(folder, manifest, shards, test)
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        self._events.write("startup", step=name)
+        yield
+        seconds = time.monotonic() - started
+        self._events.write("startup", step=name, seconds=seconds)
+
+    def _drive(self, prepared: PreparedRun) -> None:
+        """Start the processes, submit the run and watch it to its end."""
+        clients = [
+            ClientSpec(i, prepared.client_folder(i), prepared.run_id, self._device)
+            for i in range(1, self._settings.clients + 1)
+        ]
+        engine = ProcessEngine(
+            PROJECT, self._out / "logs", clients, node=self._node, port=self._port
+        )
+        try:
+            with engine:
+                with self._step("superlink"):
+                    engine.start()
+                engine.submit(
+                    self._settings.run_config(prepared.manifest.params)
+                    | {
+                        "run-dir": str(self._out),
+                        "server-dir": str(prepared.server_folder),
+                    }
+                )
+                self._watch(engine)
+        except EngineError as error:
+            if not self._ended():
+                self._fail(type(error).__name__, str(error), error.hint)
+
+    def _watch(self, engine: ProcessEngine) -> None:
+        while not engine.status().startswith("finished"):
+            for ended in engine.check():
+                self._events.write(
+                    "warning",
+                    message=f"{ended.name} ended with exit code {ended.returncode}",
+                )
+            time.sleep(_CHECK_SECONDS)
+        if not self._ended():
+            engine.check()
+            self._fail(
+                "ServerStopped", "the server stopped early", "see logs/server.log"
+            )
+
+    def _ended(self) -> bool:
+        return self._events_so_far()[-1]["event"] in ("run_finished", "run_failed")
+
+    def _events_so_far(self) -> list[Event]:
+        return list(follow(self._out / "events.jsonl", lambda: True))
+
+    def _fail(self, error: str, message: str, hint: str) -> None:
+        self._events.write("run_failed", error=error, message=message, hint=hint)
+
+    def _collect(self) -> list[Event]:
+        write_history(self._out)
+        events = self._events_so_far()
+        last = events[-1]
+        if last["event"] == "run_failed":
+            raise RunFailedError(f"{last['error']}: {last['message']}", last["hint"])
+        return events
+
+    def _write_config(self, manifest: Manifest, run_id: str) -> None:
+        """Write everything that is needed to repeat the run."""
+        settings = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in vars(self._settings).items()
+        }
+        config: dict[str, Any] = {
+            "settings": settings,
+            "parameters": manifest.params.to_dict(),
+            "run_id": run_id,
+            "keys": manifest.keys.fingerprint,
+            "insecure": self._settings.insecure,
+            "protocol": PROTOCOL,
+            "code": code_digest(),
+            "command": sys.argv[1:],
+            "node": self._node,
+            "device": self._device,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "versions": {name: version(name) for name in _PACKAGES},
+        }
+        text = json.dumps(config, indent=2)
+        (self._out / "config.json").write_text(text + "\n")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Treat SIGTERM and a closed terminal like Ctrl-C, so that everything is stopped."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, interrupt) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,175 @@
+"""What happens before a run on one machine: keys, shards, enrolment.
+
+The launcher stands in for every client's owner here: it shares the data out once,
+writes one shard into each client's own folder and enrols all of them in a fresh run.
+"""
+
+import fcntl
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from clients.folder import data_home
+from crypto.manifest import SIMULATION, KeySet, Manifest
+from crypto.params import AggregationParams
+from experiments.errors import SettingsError
+from experiments.keysets import create_keyset, read_keyset, write_private
+from experiments.settings import RunSettings
+from models.datasets import Dataset
+from models.errors import TaskError
+from models.partition import partition
+from models.shards import Shard, save_shard
+from models.tasks import Task
+
+_RUN_ID_BYTES = 16
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that every party's folder knows about.
+
+    Attributes:
+        run_id: 16 fresh bytes, as hex.
+        keyset: Folder of the key set.
+        manifest: Keys and parameters, the same in every folder.
+    """
+
+    run_id: str
+    keyset: Path
+    manifest: Manifest
+
+    def client_folder(self, client_id: int) -> Path:
+        """Return a client's own folder."""
+        return self.keyset / f"client-{client_id}"
+
+    @property
+    def server_folder(self) -> Path:
+        """The server's folder of this run."""
+        return self.keyset / "server" / "runs" / self.run_id
+
+    def forget(self) -> None:
+        """Take the shards and the enrolment out of every folder again."""
+        for folder in (self.keyset / "server", *self.keyset.glob("client-*")):
+            shutil.rmtree(folder / "runs" / self.run_id, ignore_errors=True)
+
+
+def share_out(settings: RunSettings, task: Task) -> tuple[list[Shard], Shard]:
+    """Read the data and split it.
+
+    Returns:
+        One shard per client, and the public test split.
+
+    Raises:
+        SettingsError: If the data is missing or damaged, or cannot be split so.
+    """
+    try:
+        dataset: Dataset = task.load(settings.data)
+        parts = partition(
+            dataset.train.labels,
+            dataset.groups,
+            settings.partition or task.default_partition,
+            num_clients=settings.clients,
+            seed=settings.seed,
+        )
+    except TaskError as error:
+        raise SettingsError(str(error), error.hint) from None
+    largest = max(len(part) for part in parts)
+    if largest > task.w_max:
+        raise SettingsError(
+            f"a client would have {largest} examples, but w-max of {task.name!r} is "
+            f"{task.w_max}: larger clients would lose weight",
+            "use more clients or another partition",
+        )
+    return [dataset.train.take(part) for part in parts], dataset.test
+
+
+def simulation_keys(
+    params: AggregationParams,
+    folder: Path | None,
+    tick: Callable[[], None] = lambda: None,
+) -> tuple[Path, KeySet]:
+    """Return keys for a run on this machine, made once and kept for the next one.
+
+    Args:
+        params: What the keys must fit.
+        folder: Keys to use instead; None for this machine's own.
+        tick: Called while primes are searched.
+
+    Raises:
+        SettingsError: If the given keys are missing, damaged or do not fit.
+    """
+    if folder is None:
+        name = f"{params.key_bits}-bits-{params.threshold}-of-{params.num_holders}"
+        folder = data_home() / "simulation" / name
+        if not folder.exists():
+            with _only_one(folder):
+                if not folder.exists():
+                    _create(folder, params, tick)
+    keys = read_keyset(folder)
+    found = (
+        keys.public_key.key_bits,
+        keys.public_key.threshold,
+        len(keys.roster.clients),
+    )
+    wanted = (params.key_bits, params.threshold, params.max_contributors)
+    if found != wanted:
+        raise SettingsError(
+            f"the keys at {folder} have {found[0]} bits, threshold {found[1]}, "
+            f"{found[2]} clients; the run asks for {wanted[0]}, {wanted[1]}, "
+            f"{wanted[2]}",
+            "pass the same numbers as the keys were made with, or create new keys",
+        )
+    return folder, keys
+
+
+def enrol(
+    keyset: Path,
+    manifest: Manifest,
+    shards: list[Shard],
+    test: Shard,
+) -> PreparedRun:
+    """Write a fresh run into every party's folder."""
+    run_id = secrets.token_bytes(_RUN_ID_BYTES).hex()
+    prepared = PreparedRun(run_id, keyset, manifest)
+    try:
+        for client_id, shard in enumerate(shards, start=1):
+            own = prepared.client_folder(client_id) / "runs" / run_id
+            write_private(own / "manifest.json", manifest.to_dict())
+            save_shard(own / "shard.npz", shard)
+        write_private(prepared.server_folder / "manifest.json", manifest.to_dict())
+        save_shard(prepared.server_folder / "test.npz", test)
+    except OSError as error:
+        prepared.forget()
+        raise SettingsError(f"cannot write to {keyset}: {error.strerror}") from None
+    return prepared
+
+
+def _create(folder: Path, params: AggregationParams, tick: Callable[[], None]) -> None:
+    create_keyset(
+        folder,
+        num_clients=params.max_contributors,
+        num_holders=params.num_holders,
+        threshold=params.threshold,
+        key_bits=params.key_bits,
+        purpose=SIMULATION,
+        tick=tick,
+    )
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Let two runs that start at once make one key set between them."""
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = folder.with_name(f".{folder.name}.lock").open("w")
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write {folder.parent}: {error.strerror}",
+            "set UNSEEN_HOME to a folder you can write to",
+        ) from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

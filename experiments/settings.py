@@ -1,0 +1,150 @@
+"""The settings of one run: defaults, checks, and the parameters that follow."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from crypto.errors import ParameterError
+from crypto.params import MODES, AggregationParams
+from experiments.errors import SettingsError
+from experiments.keysets import SAFE_KEY_BITS
+from models.errors import TaskError
+from models.tasks import Task, get_task
+
+PROJECT: Final = Path(__file__).resolve().parent.parent
+
+
+@cache
+def default(name: str) -> Any:
+    """Return a default from `[tool.flwr.app.config]` in `pyproject.toml`."""
+    config = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    return config["tool"]["flwr"]["app"]["config"][name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What a person asks for with `unseen run`; zero and None mean the default.
+
+    Attributes:
+        task: Name of the task.
+        protocol: What a client sends.
+        clients: Simulated clients, all of them key holders.
+        rounds: Rounds to run.
+        partition: How the data is shared out; None for the task's own way.
+        data: Folder of the data, for tasks that need one.
+        seed: Of everything random that protects nobody.
+        threshold: Key holders that open a sum; 0 for one that tolerates some away.
+        min_contributors: Smallest sum that is opened; 0 for the threshold.
+        key_bits: Size of the Paillier modulus.
+        value_bits: Bits of one encoded coordinate.
+        clip: Bound on one coordinate of an update; 0 for the task's.
+        strategy: Flower strategy at the server.
+        local_epochs: Passes over a shard per round; 0 for the task's.
+        batch_size: Examples per training step; 0 for the task's.
+        learning_rate: Of the local optimizer; 0 for the task's.
+        round_deadline: Seconds for the uploads of a phase; 0 for the task's.
+        max_failed_rounds: Failed rounds in a row that end the run.
+    """
+
+    task: str
+    protocol: str
+    clients: int
+    rounds: int
+    partition: str | None
+    data: Path | None
+    seed: int
+    threshold: int
+    min_contributors: int
+    key_bits: int
+    value_bits: int
+    clip: float
+    strategy: str
+    local_epochs: int
+    batch_size: int
+    learning_rate: float
+    round_deadline: float
+    max_failed_rounds: int
+
+    def checked(self) -> tuple[Task, AggregationParams]:
+        """Return the task and the parameters of the run.
+
+        Raises:
+            SettingsError: If a setting is unknown, or they cannot work together.
+        """
+        try:
+            task = get_task(self.task)
+        except TaskError as error:
+            raise SettingsError(str(error), error.hint) from None
+        self._check_protocol()
+        if task.needs_data and self.data is None:
+            raise SettingsError(
+                f"task {task.name!r} needs data", "pass its folder with --data DIR"
+            )
+        threshold = self.threshold or default_threshold(self.clients)
+        needed = self.min_contributors or threshold
+        try:
+            params = AggregationParams(
+                mode=self.protocol,
+                key_bits=self.key_bits,
+                num_holders=self.clients,
+                threshold=threshold,
+                max_corrupt=max(0, min(2 * threshold - self.clients - 1, needed - 2)),
+                min_contributors=needed,
+                max_contributors=self.clients,
+                value_bits=self.value_bits,
+                clip=self.clip or task.clip,
+                w_max=task.w_max,
+                metrics=dict(task.metric_bounds),
+            )
+        except ParameterError as error:
+            raise SettingsError(str(error)) from None
+        return task, params
+
+    def _check_protocol(self) -> None:
+        if self.protocol not in MODES:
+            raise SettingsError(
+                f"unknown protocol {self.protocol!r}",
+                f"the protocols are {', '.join(reversed(MODES))}",
+            )
+        if self.clients < 2:  # noqa: PLR2004 - the sum of one client is its update
+            raise SettingsError(
+                f"a run needs at least 2 clients, got {self.clients}",
+                "the sum over one client is that client's update",
+            )
+
+    def run_config(self, params: AggregationParams) -> dict[str, str | int | float]:
+        """Return the run configuration that differs from the defaults."""
+        return {
+            "task": self.task,
+            "protocol": params.mode,
+            "num-clients": self.clients,
+            "num-rounds": self.rounds,
+            "partition": self.partition or "",
+            "threshold": params.threshold,
+            "min-contributors": params.min_contributors,
+            "key-bits": params.key_bits,
+            "value-bits": params.value_bits,
+            "clip": float(params.clip),
+            "strategy": self.strategy,
+            "local-epochs": self.local_epochs,
+            "batch-size": self.batch_size,
+            "learning-rate": float(self.learning_rate),
+            "seed": self.seed,
+            "round-deadline": float(self.round_deadline),
+            "max-failed-rounds": self.max_failed_rounds,
+        }
+
+    @property
+    def insecure(self) -> bool:
+        """Whether the key is too small to protect anything."""
+        return self.key_bits < SAFE_KEY_BITS
+
+
+def default_threshold(num_holders: int) -> int:
+    """Choose a threshold: a third may be away, and some may cheat.
+
+    Gives 3 of 4, 4 of 5, 5 of 7, 7 of 9 (PROTOCOL.md section 10).
+    """
+    return num_holders - (num_holders - 1) // 3

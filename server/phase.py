@@ -1,0 +1,200 @@
+"""One phase of one round at the server: broadcast, collect, open, decode."""
+
+import time
+from collections.abc import Iterable, Sequence
+
+from flwr.app import Array, ArrayRecord, Message, MessageType, MetricRecord, RecordDict
+
+from crypto.aggregation import RoundSum
+from crypto.context import NamedArray
+from crypto.errors import CryptoError
+from crypto.layout import NUM_EXAMPLES, TRAIN
+from crypto.manifest import Manifest
+from crypto.vector import Aggregate
+from crypto.wire import Broadcast, Upload, pack_arrays
+from models.parameters import from_vector, layout_of, to_vector
+from server.carriage import error_name, messages, unwrap
+from server.cohort import Cohort
+from server.committee import Opened, Opening
+from server.errors import ClientError, RunError, TooFewUpdatesError
+from server.events import PHASE_NAMES, EventLog, Value
+from server.grid import FastGrid
+
+
+class Phase:
+    """The clients' answers to one broadcast.
+
+    Args:
+        broadcast: What all of them are sent.
+        round_sum: Takes their uploads.
+        nodes: Client id to node id of the clients that are asked.
+        manifest: The run's keys and parameters.
+        events: The run's log.
+
+    Attributes:
+        bytes_up: Bytes of uploads and partial decryptions so far.
+        bytes_down: Bytes sent to clients and key holders so far.
+    """
+
+    def __init__(
+        self,
+        broadcast: Broadcast,
+        round_sum: RoundSum,
+        nodes: dict[int, int],
+        *,
+        manifest: Manifest,
+        events: EventLog,
+    ) -> None:
+        self.bytes_up = 0
+        self._data = broadcast.to_bytes()
+        self.bytes_down = len(self._data) * len(nodes)
+        self._number = broadcast.round
+        self._phase = broadcast.phase
+        self._sum = round_sum
+        self._nodes = nodes
+        self._awaited = {node: client for client, node in nodes.items()}
+        self._manifest = manifest
+        self._events = events
+        self._started = time.monotonic()
+
+    def log(self, event: str, **values: Value) -> None:
+        """Log an event of this phase."""
+        name = PHASE_NAMES[self._phase]
+        self._events.write(event, round=self._number, phase=name, **values)
+
+    def messages(self, deadline_seconds: float) -> list[Message]:
+        """Address the broadcast to every client; nobody if a sum needs more."""
+        self.log("round_started", clients=list(self._nodes), bytes_down=self.bytes_down)
+        if len(self._nodes) < self._manifest.params.min_contributors:
+            return []
+        trains = self._phase == TRAIN
+        return messages(
+            "round",
+            self._data,
+            self._nodes,
+            message_type=MessageType.TRAIN if trains else MessageType.EVALUATE,
+            group=str(self._number),
+            ttl=deadline_seconds,
+        )
+
+    def collect(self, replies: Iterable[Message], cohort: Cohort) -> None:
+        """Add uploads as they arrive, until all are in or the deadline has passed.
+
+        Raises:
+            TooFewUpdatesError: If fewer than `min-contributors` delivered.
+        """
+        for reply in replies:
+            client_id = self._awaited.pop(reply.metadata.src_node_id, None)
+            if client_id is not None:
+                self._accept(reply, client_id)
+        elapsed = time.monotonic() - self._started
+        if self._awaited:
+            late = sorted(self._awaited.values())
+            cohort.leave_out(late)
+            self.log("dropped", clients=late, after=elapsed)
+        count = len(self._sum.contributors)
+        if count < self._manifest.params.min_contributors:
+            raise TooFewUpdatesError(
+                f"round {self._number} has {count} of "
+                f"{self._manifest.params.min_contributors} required updates after "
+                f"{elapsed:.0f} s; nothing is opened"
+            )
+
+    def open(self, grid: FastGrid, cohort: Cohort, *, timeout: float) -> Aggregate:
+        """Have the sum opened and decode it.
+
+        Raises:
+            RoundError: If the committee does not open it.
+            SumRangeError: If it is not a sum of honest encodings.
+        """
+        collected = time.monotonic() - self._started
+        if self._sum.needs_opening:
+            opened = self._ask_committee(grid, cohort, timeout)
+        else:
+            opened = Opened(self._sum.total({}), 0, 0, 0.0, 0.0)
+        self.bytes_up += opened.bytes_up
+        self.bytes_down += opened.bytes_down
+        seconds = {
+            "collect": collected,
+            "open": opened.open_seconds,
+            "combine": opened.combine_seconds,
+        }
+        self.log("opened", contributors=self._sum.contributors, seconds=seconds)
+        return self._sum.mean(opened.total)
+
+    def _accept(self, reply: Message, client_id: int) -> None:
+        try:
+            data = unwrap(reply)
+            self._sum.add(Upload.from_bytes(data))
+        except (CryptoError, ClientError) as error:
+            self.log("refused", client=client_id, error=error_name(error))
+            return
+        self.bytes_up += len(data)
+        seconds = time.monotonic() - self._started
+        self.log("upload", client=client_id, bytes=len(data), seconds=seconds)
+
+    def _ask_committee(self, grid: FastGrid, cohort: Cohort, timeout: float) -> Opened:
+        roster = self._manifest.keys.roster
+        opening = Opening(
+            grid,
+            self._sum,
+            threshold=self._manifest.params.threshold,
+            events=self._events,
+        )
+        # Another holder sits out every round, so that the work is shared.
+        turn = self._number % len(roster.holder_ids)
+        order = roster.holder_ids[turn:] + roster.holder_ids[:turn]
+        holders = {i: cohort.nodes[i] for i in order if i in cohort.nodes}
+        return opening.run(holders, timeout=timeout)
+
+
+def make_broadcast(
+    proposed: Message,
+    *,
+    run_id: bytes,
+    server_round: int,
+    phase: int,
+    metrics: Sequence[str],
+) -> Broadcast:
+    """Turn a strategy's message into the bytes that every client gets.
+
+    Raises:
+        RunError: If it does not hold exactly one array record.
+    """
+    content = proposed.content
+    if len(content.array_records) != 1:
+        raise RunError("the strategy must send exactly one array record")
+    ((key, arrays),) = content.array_records.items()
+    records = {name: dict(r) for name, r in content.config_records.items()}
+    return Broadcast(
+        run_id=run_id,
+        round=server_round,
+        phase=phase,
+        metrics=list(metrics),
+        arrays_key=key,
+        arrays=pack_arrays(named_arrays(arrays)),
+        records=records,  # type: ignore[arg-type] # config values are canonical
+    )
+
+
+def mean_reply(arrays: ArrayRecord, aggregate: Aggregate, proposed: Message) -> Message:
+    """Make the one training reply an inner strategy sees: global plus mean update.
+
+    It weighs 1: the summed example count stays with the wrapper.
+    """
+    before = dict(named_arrays(arrays))
+    layout = layout_of(before)
+    after = from_vector(to_vector(before, layout) + aggregate.mean_update, layout)
+    content = metrics_record(aggregate)
+    content["arrays"] = ArrayRecord({name: Array(a) for name, a in after.items()})
+    return Message(content, reply_to=proposed)
+
+
+def metrics_record(aggregate: Aggregate) -> RecordDict:
+    """Put opened means into a reply's metrics."""
+    return RecordDict({"metrics": MetricRecord({**aggregate.metrics, NUM_EXAMPLES: 1})})
+
+
+def named_arrays(arrays: ArrayRecord) -> list[NamedArray]:
+    """Return an array record's items as numpy arrays, in order."""
+    return [(name, array.numpy()) for name, array in arrays.items()]

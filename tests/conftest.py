@@ -1,0 +1,20 @@
+"""What every test gets: a private home, and a Flower that phones nobody."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+# Before the first import of flwr: it reads some of these when it is imported.
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+os.environ["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep keys, client state and Flower's files out of the user's folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("UNSEEN_HOME", "FLWR_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        yield

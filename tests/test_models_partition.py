@@ -1,0 +1,134 @@
+"""Partitions: every example to exactly one client, the same for the same seed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from models.errors import TaskError
+from models.partition import partition
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LABELS = np.arange(200) % 10
+_GROUPS = np.array(["c", "a", "b", "a"] * 50)
+_CASES = [("iid", 7), ("dirichlet:0.5", 4), ("dirichlet:100", 5), ("natural", 3)]
+
+
+def _split(
+    scheme: str,
+    *,
+    num_clients: int,
+    seed: int = 1,
+    labels: NDArray[np.int64] = _LABELS,
+    groups: NDArray[np.str_] | None = _GROUPS,
+) -> list[list[int]]:
+    parts = partition(labels, groups, scheme, num_clients=num_clients, seed=seed)
+    assert all(part.dtype == np.int64 for part in parts)
+    return [part.tolist() for part in parts]
+
+
+@pytest.mark.parametrize(("scheme", "num_clients"), _CASES)
+def test_every_example_goes_to_exactly_one_client(
+    scheme: str, num_clients: int
+) -> None:
+    parts = _split(scheme, num_clients=num_clients)
+    assert len(parts) == num_clients
+    assert all(parts)
+    assert sorted(index for part in parts for index in part) == list(range(200))
+
+
+@pytest.mark.parametrize(("scheme", "num_clients"), _CASES)
+def test_the_same_seed_gives_the_same_split(scheme: str, num_clients: int) -> None:
+    first = _split(scheme, num_clients=num_clients)
+    np.random.default_rng().random()
+    assert _split(scheme, num_clients=num_clients) == first
+
+
+@pytest.mark.parametrize("scheme", ["iid", "dirichlet:0.5"])
+def test_another_seed_gives_another_split(scheme: str) -> None:
+    one, two = (_split(scheme, num_clients=4, seed=seed) for seed in (1, 2))
+    assert one != two
+
+
+def test_iid_parts_differ_by_at_most_one_example() -> None:
+    sizes = {len(part) for part in _split("iid", num_clients=7)}
+    assert sizes == {28, 29}
+
+
+def test_iid_parts_are_shuffled() -> None:
+    assert _split("iid", num_clients=2)[0] != list(range(100))
+
+
+def test_natural_clients_are_the_groups_in_order_of_their_names() -> None:
+    parts = _split("natural", num_clients=3)
+    assert [{str(_GROUPS[index]) for index in part} for part in parts] == [
+        {"a"},
+        {"b"},
+        {"c"},
+    ]
+
+
+def test_a_small_alpha_makes_clients_less_alike() -> None:
+    labels = np.arange(2000) % 10
+
+    def largest_share(scheme: str) -> float:
+        parts = _split(scheme, num_clients=5, labels=labels)
+        return max(np.bincount(labels[part]).max() / len(part) for part in parts)
+
+    assert largest_share("dirichlet:0.3") > 2 * largest_share("dirichlet:100")
+
+
+def test_one_client_gets_everything() -> None:
+    for scheme in ("iid", "dirichlet:0.5"):
+        assert len(_split(scheme, num_clients=1)[0]) == 200
+
+
+def test_natural_draws_no_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    _split("natural", num_clients=3)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "num_clients", "message", "hint"),
+    [
+        ("random", 3, "unknown partition 'random'", "iid, dirichlet:ALPHA"),
+        ("", 3, "unknown partition ''", "iid, dirichlet:ALPHA"),
+        ("iid:2", 3, "unknown partition 'iid:2'", "iid, dirichlet:ALPHA"),
+        ("dirichlet", 3, "must be a number above 0", "iid, dirichlet:ALPHA"),
+        ("dirichlet:half", 3, "must be a number above 0", "iid, dirichlet:ALPHA"),
+        ("dirichlet:0", 3, "must be a number above 0", "iid, dirichlet:ALPHA"),
+        ("dirichlet:-1", 3, "must be a number above 0", "iid, dirichlet:ALPHA"),
+        ("dirichlet:nan", 3, "must be a number above 0", "iid, dirichlet:ALPHA"),
+        ("dirichlet:inf", 3, "must be a number above 0", "iid, dirichlet:ALPHA"),
+        ("iid", 201, "200 training examples among 201", "between 1 and 200"),
+        ("iid", 0, "200 training examples among 0", "between 1 and 200"),
+        ("natural", 5, "has 3 groups, got 5 clients", "choose 3 clients"),
+        ("dirichlet:0.01", 90, "of 200 examples leaves some of 90", "use iid"),
+    ],
+)
+def test_an_impossible_partition_is_refused_with_a_hint(
+    scheme: str, num_clients: int, message: str, hint: str
+) -> None:
+    with pytest.raises(TaskError, match=message) as caught:
+        _split(scheme, num_clients=num_clients)
+    assert hint in str(caught.value.hint)
+
+
+def test_natural_needs_natural_owners() -> None:
+    with pytest.raises(TaskError, match="this task has none"):
+        _split("natural", num_clients=3, groups=None)
+
+
+def test_partitioning_does_not_import_flower() -> None:
+    code = (
+        "import sys, numpy as np; from models.partition import partition\n"
+        "partition(np.arange(9), None, 'iid', num_clients=3, seed=0)\n"
+        "sys.exit('flwr' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
