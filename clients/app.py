@@ -3,6 +3,7 @@
 An ordinary Flower app; the mod seals whatever it replies.
 """
 
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def train(message: Message, context: Context) -> Message:
     """Train the received model on the local shard."""
     task, shard, network = _load(message, context)
     run, member = context.run_config, open_member(context.node_config)
-    server_round = int(_config(message)["server-round"])
+    (config,) = message.content.config_records.values()
     report = training.train(
         network,
         shard,
@@ -37,13 +38,14 @@ def train(message: Message, context: Context) -> Message:
         epochs=int(run["local-epochs"]) or task.local_epochs,
         batch_size=int(run["batch-size"]) or task.batch_size,
         learning_rate=float(run["learning-rate"]) or task.learning_rate,
-        # Different for every client and round, the same when a run is repeated.
-        seed=int(run["seed"]) + 1000 * server_round + member.identity.client_id,
+        seed=_seed(run["seed"], config["server-round"], member.identity.client_id),
         device=_device(context),
     )
-    metrics = {NUM_EXAMPLES: report.num_examples, "train_loss": report.train_loss}
+    metrics = MetricRecord(
+        {NUM_EXAMPLES: report.num_examples, "train_loss": report.train_loss}
+    )
     arrays = ArrayRecord(network.cpu().state_dict())
-    content = RecordDict({"arrays": arrays, "metrics": MetricRecord(metrics)})
+    content = RecordDict({"arrays": arrays, "metrics": metrics})
     return Message(content, reply_to=message)
 
 
@@ -52,19 +54,21 @@ def evaluate(message: Message, context: Context) -> Message:
     """Measure the received model on the local shard."""
     task, shard, network = _load(message, context)
     report = training.evaluate(network, shard, task, device=_device(context))
-    metrics = {
-        NUM_EXAMPLES: report.num_examples,
-        "loss": report.loss,
-        "accuracy": report.accuracy,
-    }
-    content = RecordDict({"metrics": MetricRecord(metrics)})
-    return Message(content, reply_to=message)
+    metrics = MetricRecord(
+        {
+            NUM_EXAMPLES: report.num_examples,
+            "loss": report.loss,
+            "accuracy": report.accuracy,
+        }
+    )
+    return Message(RecordDict({"metrics": metrics}), reply_to=message)
 
 
 def _load(message: Message, context: Context) -> tuple[Task, Shard, torch.nn.Module]:
     task = get_task(str(context.run_config["task"]))
     network = task.make_network()
-    network.load_state_dict(message.content["arrays"].to_torch_state_dict())
+    (arrays,) = message.content.array_records.values()
+    network.load_state_dict(arrays.to_torch_state_dict())
     return task, _shard(open_member(context.node_config).shard), network
 
 
@@ -73,9 +77,9 @@ def _shard(path: Path) -> Shard:
     return load_shard(path)
 
 
-def _config(message: Message) -> dict[str, object]:
-    (record,) = message.content.config_records.values()
-    return dict(record)
+def _seed(*parts: object) -> int:
+    """Return a seed that differs for every client and round, but not between runs."""
+    return zlib.crc32(repr(parts).encode())
 
 
 def _device(context: Context) -> str:

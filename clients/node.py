@@ -131,6 +131,7 @@ class Node:
         started = time.monotonic()
         try:
             reply = app(message, self._contexts[message.metadata.run_id])
+            _require_message(reply)
         except Exception as error:
             _log.exception("the ClientApp failed")
             reply = _error_reply(message, error)
@@ -154,6 +155,11 @@ def _is_quick(message: Message) -> bool:
         return False
     record = message.content.config_records.get("unseen")
     return record is not None and record.get("kind") in ("hello", "open")
+
+
+def _require_message(reply: object) -> None:
+    if not isinstance(reply, Message):
+        raise TypeError(f"expected a message as reply, got {type(reply).__name__}")
 
 
 def _error_reply(message: Message, error: Exception) -> Message:

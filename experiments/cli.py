@@ -8,14 +8,16 @@ import json
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from experiments import keys_cli
 from experiments.errors import SettingsError
+from experiments.progress import Event
 from experiments.settings import RunSettings, default
+from experiments.summary import as_json, history, results_table
 
 app = typer.Typer(
     name="unseen",
@@ -33,7 +35,7 @@ def _root() -> None:
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0917 - typer passes options by name
     task: Annotated[str, typer.Option(help="digits or spam.")] = default("task"),
     protocol: Annotated[
         str, typer.Option(help="paillier, or plain as the baseline.")
@@ -122,40 +124,29 @@ def run(
     _choice("engine", engine, ("processes",))
     _choice("node", node, ("thin", "stock"))
     _choice("device", device, ("auto", "cpu", "cuda"))
-    _run(settings, folder, keys, node, device, port, json_output=json_output)  # type: ignore[arg-type]
-
-
-def _run(
-    settings: RunSettings,
-    folder: Path,
-    keys: Path | None,
-    node: Literal["thin", "stock"],
-    device: str,
-    port: int | None,
-    *,
-    json_output: bool,
-) -> None:
     # Imported here: the launcher loads Flower, and --help should not wait for it.
     from experiments.launch import Launcher  # noqa: PLC0415
-    from experiments.summary import as_json, history, results_table  # noqa: PLC0415
 
-    if settings.key_bits != default("key-bits"):
-        _complain("warning", f"a key of {settings.key_bits} bits protects nothing real")
-    console = Console()
+    if settings.insecure:
+        _complain("warning", f"a key of {settings.key_bits} bits protects nothing")
     launcher = Launcher(
         settings,
         folder,
-        console=None if json_output else console,
+        console=None if json_output else Console(),
         keys=keys,
-        node=node,
+        stock_node=node == "stock",
         device=device,
         port=port,
     )
-    events = launcher.run()
+    _report(launcher.run(), folder, json_output=json_output)
+
+
+def _report(events: list[Event], folder: Path, *, json_output: bool) -> None:
     if json_output:
-        result: dict[str, Any] = as_json(events) | {"run": str(folder)}
+        result = as_json(events) | {"run": str(folder)}
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
         return
+    console = Console()
     console.print(results_table(history(events)))
     console.print(f"run folder: {folder}", soft_wrap=True)
 

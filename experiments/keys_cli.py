@@ -19,7 +19,7 @@ _console = Console(highlight=False)
 
 
 @app.command()
-def create(
+def create(  # noqa: PLR0917 - typer passes options by name
     out: Annotated[Path, typer.Option(help="Folder to make; must not exist.")],
     clients: Annotated[int, typer.Option(min=2)] = default("num-clients"),
     holders: Annotated[

@@ -10,13 +10,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from crypto.dealer import create_keys
 from crypto.errors import CryptoError
 from crypto.identity import Identity, seal
+from crypto.key_holder import KeyHolder
 from crypto.manifest import SIMULATION, KeySet, read_json
+from crypto.public_key import PublicKey
 from crypto.roster import Roster
 from experiments.errors import SettingsError
 
@@ -53,37 +55,57 @@ def create_keyset(
     public_key, holders = create_keys(
         key_bits=key_bits, num_holders=num_holders, threshold=threshold, tick=tick
     )
-    identities = [Identity.create(i) for i in range(1, num_clients + 1)]
-    keys = KeySet(public_key, Roster.of(identities, num_holders), purpose)
-    simulated = purpose == SIMULATION
-    policy = policy_text(
-        min_contributors=2 if simulated else max(2, 2 * threshold - num_holders + 1),
-        min_key_bits=min(SAFE_KEY_BITS, key_bits),
-        allow_plain=simulated,
+    return write_keyset(
+        folder, public_key, holders, num_clients=num_clients, purpose=purpose
     )
+
+
+def write_keyset(
+    folder: Path,
+    public_key: PublicKey,
+    holders: Sequence[KeyHolder],
+    *,
+    num_clients: int,
+    purpose: str,
+) -> KeySet:
+    """Make identities for a dealt key and write every party's folder.
+
+    Raises:
+        SettingsError: If the folder cannot be written.
+    """
+    identities = [Identity.create(i) for i in range(1, num_clients + 1)]
+    keys = KeySet(public_key, Roster.of(identities, len(holders)), purpose)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".keys-", dir=folder.parent))
     except OSError as error:
         raise SettingsError(f"cannot write {folder.parent}: {error.strerror}") from None
     try:
-        write_private(draft / "keys.json", keys.to_dict())
-        write_private(draft / "server" / "keys.json", keys.to_dict())
-        for identity in identities:
-            own = draft / f"client-{identity.client_id}"
-            write_private(own / "keys.json", keys.to_dict())
-            write_private(own / "identity.json", identity.to_dict())
-            write_private(own / "policy.toml", policy)
-        for identity, holder in zip(identities, holders, strict=False):
-            own = draft / f"client-{identity.client_id}"
-            secret = json.dumps(holder.to_dict()).encode()
-            sealed = seal(identity.sealing_public, secret).hex()
-            write_private(own / "share.json", {"sealed": sealed})
+        _write_parties(draft, keys, identities, holders)
         draft.rename(folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return keys
+
+
+def _write_parties(
+    draft: Path,
+    keys: KeySet,
+    identities: Sequence[Identity],
+    holders: Sequence[KeyHolder],
+) -> None:
+    write_private(draft / "keys.json", keys.to_dict())
+    write_private(draft / "server" / "keys.json", keys.to_dict())
+    for identity in identities:
+        own = draft / f"client-{identity.client_id}"
+        write_private(own / "keys.json", keys.to_dict())
+        write_private(own / "identity.json", identity.to_dict())
+        write_private(own / "policy.toml", _policy(keys))
+    for identity, holder in zip(identities, holders, strict=False):
+        secret = json.dumps(holder.to_dict()).encode()
+        sealed = {"sealed": seal(identity.sealing_public, secret).hex()}
+        write_private(draft / f"client-{identity.client_id}" / "share.json", sealed)
 
 
 def read_keyset(folder: Path) -> KeySet:
@@ -107,14 +129,21 @@ def read_keyset(folder: Path) -> KeySet:
     return keys
 
 
-def policy_text(*, min_contributors: int, min_key_bits: int, allow_plain: bool) -> str:
-    """Return a `policy.toml` for one client."""
-    protocols = '["paillier", "plain"]' if allow_plain else '["paillier"]'
+def _policy(keys: KeySet) -> str:
+    """Return the policy of a client in this group.
+
+    A simulated client also takes part in baselines and in small groups: all of them
+    belong to the same person.
+    """
+    key = keys.public_key
+    simulated = keys.purpose == SIMULATION
+    protocols = '["paillier", "plain"]' if simulated else '["paillier"]'
+    smallest = 2 if simulated else max(2, 2 * key.threshold - key.num_holders + 1)
     return (
         "# What this client agrees to; nothing the server sends can weaken it.\n"
-        f"min-contributors = {min_contributors}  # smallest sum it is part of\n"
+        f"min-contributors = {smallest}  # smallest sum it is part of\n"
         f"protocols = {protocols}\n"
-        f"min-key-bits = {min_key_bits}\n"
+        f"min-key-bits = {min(SAFE_KEY_BITS, key.key_bits)}\n"
     )
 
 

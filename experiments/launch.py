@@ -42,7 +42,7 @@ class Launcher:
         out: The run folder; must not exist or be empty.
         console: Where progress goes; None for silence.
         keys: Key set to use; None for this machine's simulation keys.
-        node: `thin` or `stock` client processes.
+        stock_node: Whether clients run Flower's own node, slower than ours.
         device: Where clients train.
         port: The SuperLink's port; None for a free one.
     """
@@ -54,7 +54,7 @@ class Launcher:
         *,
         console: Console | None,
         keys: Path | None = None,
-        node: Literal["thin", "stock"] = "thin",
+        stock_node: bool = False,
         device: str = "auto",
         port: int | None = None,
     ) -> None:
@@ -62,7 +62,7 @@ class Launcher:
         self._out = out.resolve()
         self._console = console
         self._keys = keys
-        self._node = node
+        self._node: Literal["thin", "stock"] = "stock" if stock_node else "thin"
         self._device = device
         self._port = port
         self._events = EventLog(self._out / "events.jsonl")
@@ -224,7 +224,7 @@ class Launcher:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Treat SIGTERM and a closed terminal like Ctrl-C, so that everything is stopped."""
+    """Treat SIGTERM and a closed terminal like Ctrl-C: everything is stopped."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

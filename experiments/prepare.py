@@ -75,7 +75,7 @@ def share_out(settings: RunSettings, task: Task) -> tuple[list[Shard], Shard]:
             seed=settings.seed,
         )
     except TaskError as error:
-        raise SettingsError(str(error), error.hint) from None
+        raise SettingsError(str(error), error.hint or "") from None
     largest = max(len(part) for part in parts)
     if largest > task.w_max:
         raise SettingsError(

@@ -76,7 +76,7 @@ class RunSettings:
         try:
             task = get_task(self.task)
         except TaskError as error:
-            raise SettingsError(str(error), error.hint) from None
+            raise SettingsError(str(error), error.hint or "") from None
         self._check_protocol()
         if task.needs_data and self.data is None:
             raise SettingsError(

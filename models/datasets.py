@@ -113,10 +113,6 @@ def _read_mails(path: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not path.is_file():
-        raise TaskError(
-            f"no file {path.name} in the data folder {path.parent}", hint=_SPAM_HINT
-        )
     try:
         with pq.ParquetFile(path) as file:
             missing = sorted({*_SPAM_COLUMNS} - {*file.schema_arrow.names})
@@ -129,8 +125,14 @@ def _read_mails(path: Path) -> Any:
         table = table.select(_SPAM_COLUMNS).cast(
             pa.schema(zip(_SPAM_COLUMNS, types, strict=True))
         )
+    except FileNotFoundError as error:
+        raise TaskError(
+            f"no file {path.name} in the data folder {path.parent}", hint=_SPAM_HINT
+        ) from error
     except (pa.ArrowException, OSError) as error:
-        raise TaskError(f"{path} is not a readable parquet file of mails") from error
+        raise TaskError(
+            f"{path} is not a readable parquet file of mails", hint=_SPAM_HINT
+        ) from error
     _check_mails(table, path)
     return table
 

@@ -1,5 +1,6 @@
 """The process engine, with a real SuperLink, real nodes and a small app."""
 
+import io
 import json
 import os
 import signal
@@ -7,14 +8,16 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from flwr.cli.build import build_fab_from_files
 
-from experiments import processes
+from experiments import control, processes
 from experiments.engine import ClientSpec, EngineError, ProcessEngine
 
 pytestmark = pytest.mark.integration
@@ -164,7 +167,7 @@ def finish(engine: ProcessEngine, out: Path) -> list[Round]:
         engine.check()
         return engine.status() == "finished:completed"
 
-    wait_until(is_finished, seconds=40)
+    wait_until(is_finished, seconds=60)
     rounds: list[Round] = json.loads(out.read_text())
     return rounds
 
@@ -184,6 +187,15 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_bundle_holds_no_code_and_no_data() -> None:
+    files = control._bundle(ROOT)
+    assert sorted(files) == ["LICENSE", "pyproject.toml"]
+    content, _ = build_fab_from_files(files)
+    names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    assert {Path(name).suffix for name in names} <= {"", ".toml"}
+    assert not any("/" in name for name in names if not name.startswith(".info"))
 
 
 def test_two_runs_after_each_other_reach_every_client(
@@ -221,8 +233,7 @@ def test_opening_is_answered_while_the_client_trains(
     submit(engine, out, [[["train", 4], ["open", 0], ["hello", 0]]])
     (answers,) = finish(engine, out)
     assert sorted(a["kind"] for a in answers[:4]) == ["hello"] * 2 + ["open"] * 2
-    assert all(a["seconds"] < 3 for a in answers[:4])
-    assert all(a["seconds"] >= 4 for a in answers[4:])
+    assert [a["kind"] for a in answers[4:]] == ["train"] * 2
 
 
 def test_upload_that_stalls_delays_no_other_client(
@@ -232,7 +243,7 @@ def test_upload_that_stalls_delays_no_other_client(
     submit(engine, out, [[["stall", 0]]])
     ((quick, stalled),) = finish(engine, out)
     assert (quick["partition"], stalled["partition"]) == (1, 0)
-    assert quick["seconds"] < 3
+    assert quick["seconds"] < stalled["seconds"] - 1
     assert stalled["seconds"] >= 4
 
 
@@ -246,7 +257,7 @@ def test_no_process_reports_updates_installs_or_listens_outside(
     def commands() -> str:
         return " ".join(processes.find_processes(home).values())
 
-    wait_until(lambda: "flwr-serverapp --" in commands(), seconds=10)
+    wait_until(lambda: "flwr-serverapp --" in commands(), seconds=30)
     found = processes.find_processes(home)
     assert len(found) == 5  # SuperLink, SuperExec, server, two clients
     for pid, command in found.items():
@@ -273,7 +284,7 @@ def test_server_that_fails_is_named(engine: ProcessEngine, tmp_path: Path) -> No
 def test_killed_server_is_named(engine: ProcessEngine, tmp_path: Path) -> None:
     out = tmp_path / "out"
     submit(engine, out, [[["train", 0]], [["train", 5]]])
-    wait_until(Path(f"{out}.part").exists, seconds=10)
+    wait_until(Path(f"{out}.part").exists, seconds=30)
     engine.check()
     for pid, command in processes.find_processes(
         home_of(engine.processes[0].pid)
@@ -294,7 +305,7 @@ def test_killed_client_is_reported_and_the_run_goes_on(
         parts = Path(f"{out}.part")
         wait_until(
             lambda: parts.exists() and parts.read_text().count("reply") == 3,
-            seconds=20,
+            seconds=40,
         )
         assert engine.check() == ()
         time.sleep(1)
@@ -314,7 +325,7 @@ def test_stop_leaves_no_process_and_no_folder(app_dir: Path, tmp_path: Path) -> 
         client = engine.processes[1]
         wait_until(
             lambda: "is ready" in (tmp_path / "logs/client-1.log").read_text(),
-            seconds=20,
+            seconds=40,
         )
         started = time.monotonic()
     assert time.monotonic() - started < 5
@@ -346,7 +357,7 @@ time.sleep(100)
     assert launcher.stdout is not None
     with launcher, launcher.stdout:
         home = home_of(int(launcher.stdout.readline()))
-        wait_until(Path(f"{out}.part").exists, seconds=20)
+        wait_until(Path(f"{out}.part").exists, seconds=40)
         assert len(processes.find_processes(home)) == 5
         launcher.kill()
     wait_until(lambda: not processes.find_processes(home), seconds=30)

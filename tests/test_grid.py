@@ -117,7 +117,7 @@ def test_replies_end_at_the_deadline_and_name_what_is_missing(grid: FakeGrid) ->
     grid.answer("id-1")
     started = time.monotonic()
     assert _answered(replies) == ["id-1"]
-    assert 0.4 < time.monotonic() - started < 0.8
+    assert 0.4 < time.monotonic() - started < 2
     assert replies.waiting == {"id-0"}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, NDArray[Any]]
 
+# A slow machine is no failure of a property.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
 
 
@@ -43,6 +45,7 @@ def _arrays() -> Arrays:
     }
 
 
+@_UNHURRIED
 @given(_models())
 def test_from_vector_undoes_to_vector_bit_for_bit(arrays: Arrays) -> None:
     layout = layout_of(arrays)
@@ -54,6 +57,7 @@ def test_from_vector_undoes_to_vector_bit_for_bit(arrays: Arrays) -> None:
         assert result[name].tobytes() == array.tobytes()
 
 
+@_UNHURRIED
 @given(_models())
 def test_the_vector_has_one_float64_for_every_parameter(arrays: Arrays) -> None:
     vector = to_vector(arrays, layout_of(arrays))
@@ -100,7 +104,7 @@ def test_another_layout_is_refused_by_its_first_array(
 
 @pytest.mark.parametrize("dtype", [np.int64, np.bool_, np.complex128, np.longdouble])
 def test_an_array_without_a_mean_is_refused_by_name(dtype: type[np.generic]) -> None:
-    with pytest.raises(ValueError, match="'steps' is .*expected one of float16"):
+    with pytest.raises(ValueError, match=r"'steps' is .*expected one of float16"):
         layout_of({"weight": np.zeros(2), "steps": np.zeros(2, dtype)})
 
 

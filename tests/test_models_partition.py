@@ -79,7 +79,8 @@ def test_a_small_alpha_makes_clients_less_alike() -> None:
 
     def largest_share(scheme: str) -> float:
         parts = _split(scheme, num_clients=5, labels=labels)
-        return max(np.bincount(labels[part]).max() / len(part) for part in parts)
+        counts = [np.bincount(labels[part]) for part in parts]
+        return float(max(count.max() / count.sum() for count in counts))
 
     assert largest_share("dirichlet:0.3") > 2 * largest_share("dirichlet:100")
 

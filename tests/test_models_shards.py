@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.errors import TaskError
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+# A slow machine is no failure of a property.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _text_shard(texts: list[list[int]]) -> Shard:
@@ -40,6 +44,7 @@ def _image_shard() -> Shard:
     return Shard({"images": images, "labels": np.array([2, 0, 1])})
 
 
+@_UNHURRIED
 @given(st.data())
 def test_taken_texts_are_the_texts_at_the_indices(data: st.DataObject) -> None:
     texts = data.draw(st.lists(st.lists(st.integers(0, 99), max_size=4), min_size=1))

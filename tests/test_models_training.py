@@ -19,6 +19,11 @@ from models.training import TrainReport, evaluate, initial_network, train
 _TASKS = ["digits", "spam"]
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
 def _shard(task: str, *, num_examples: int = 40) -> Shard:
     """Return examples whose label can be seen in the inputs."""
     generator = np.random.default_rng(5)
@@ -51,9 +56,9 @@ def _train(
     return network, report
 
 
-def _vector(network: torch.nn.Module) -> list[float]:
+def _vector(network: torch.nn.Module) -> bytes:
     arrays = state_arrays(network)
-    return to_vector(arrays, layout_of(arrays)).tolist()
+    return to_vector(arrays, layout_of(arrays)).tobytes()
 
 
 @pytest.mark.parametrize("name", _TASKS)
