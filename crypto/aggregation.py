@@ -80,6 +80,7 @@ class RoundSum:
             InvalidSignatureError: If its client is unknown or did not sign it.
             DecryptionRefusedError: If the client is in the sum already, or it is full.
             MalformedMessageError: If a ciphertext is missing or out of range.
+            NonFiniteError: If a contribution in the clear has NaN or infinity.
         """
         if upload.context != self.context:
             raise ContextMismatchError(
@@ -133,6 +134,7 @@ class RoundSum:
 
         Raises:
             InvalidSignatureError: If that holder did not sign it.
+            KeyMismatchError: If the client is no key holder.
             BadPartialError: If it answers for another set or place.
             MalformedMessageError: If partials are missing or out of range.
         """

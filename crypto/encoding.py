@@ -65,10 +65,12 @@ def canon(value: Canonical) -> bytes:
     if scalar is not None:
         return scalar
     if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("no canonical encoding for a key that is not a string")
         items = sorted((key.encode(), item) for key, item in value.items())
         body = b"".join(lp(key) + canon(item) for key, item in items)
         return b"m" + u32(len(items)) + body
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, bytearray | memoryview):
         return b"l" + u32(len(value)) + b"".join(canon(item) for item in value)
     raise TypeError(f"no canonical encoding for {type(value).__name__}")
 

@@ -16,7 +16,7 @@ CryptoError
     ├── SecondSetError          E_SECOND_SET: another set was opened in this round
     └── RoundClosedError        E_ROUND: the round is over for this key holder
 
-The codes are those of the protocol (`crypto/PROTOCOL.md`, section 8). Messages name
+The codes are those of the protocol (`crypto/PROTOCOL.md`, section 11). Messages name
 counts, sizes, indices and fingerprints, never a plaintext, a share or a key. Bytes
 that came from outside fail with one bare `MalformedMessageError`: no oracle.
 """

@@ -38,7 +38,8 @@ class KeyShare:
             KeyMismatchError: If it belongs to another key or place.
         """
         key = self.public_key
-        if not 1 <= self.index <= key.num_holders or (
+        possible = 1 <= self.index <= key.num_holders and self.secret > 0
+        if not possible or (
             gmpy2.powmod_sec(key.v, self.secret, key.n)
             != key.verification[self.index - 1]
         ):
@@ -87,7 +88,8 @@ class WholeKey:
         Raises:
             KeyMismatchError: If they do not.
         """
-        if self.p * self.q != self.public_key.n:
+        n = self.public_key.n
+        if not 1 < self.p < n or self.p * self.q != n:
             fingerprint = self.public_key.fingerprint
             raise KeyMismatchError(f"the key does not belong to key {fingerprint}")
 

@@ -33,6 +33,7 @@ class Extra:
         limbs: Balanced digits it takes, lowest first.
         fraction_bits: Scale exponent: integer = value * 2**fraction_bits.
         weighted: Whether the value is multiplied by the client's example count.
+        largest: Largest absolute integer one client sends.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Extra:
     limbs: int
     fraction_bits: int
     weighted: bool
+    largest: int
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def _extra(
     fraction_bits: int = METRIC_FRACTION_BITS,
     weighted: bool = False,
 ) -> Extra:
-    """Size an extra: l digits of g bits hold ``|z| <= 2**(g*l - 2)`` (protocol E)."""
-    z_max = int(limit * (params.w_max if weighted else 1) * 2**fraction_bits)
-    limbs = -(-(z_max.bit_length() + 2) // params.limb_bits)
-    return Extra(name, limit, limbs, fraction_bits, weighted)
+    """Size an extra: l digits of g bits hold ``|z| <= 2**(g*l - 2)`` (section 3.2)."""
+    largest = round(limit * (params.w_max if weighted else 1) * 2**fraction_bits)
+    limbs = -(-(largest.bit_length() + 2) // params.limb_bits)
+    return Extra(name, limit, limbs, fraction_bits, weighted, largest)

@@ -64,7 +64,7 @@ class KeySet:
         Raises:
             KeyMismatchError: If it is damaged or of another format.
         """
-        if values.get("format") != FORMAT:
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise KeyMismatchError(f"expected format {FORMAT}")
         try:
             return cls(

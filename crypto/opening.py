@@ -130,7 +130,8 @@ class Opener:
                 )
             return known[1]
         newest = self.state.high_water(key_id, request.run_id, request.phase)
-        if request.round <= newest:
+        # The newest round itself was recorded meanwhile: `record` decides about it.
+        if request.round < newest:
             raise RoundClosedError(
                 f"round {request.round} is over, round {newest} was opened"
             )

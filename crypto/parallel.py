@@ -32,5 +32,9 @@ def _pool() -> ThreadPoolExecutor:
     )
 
 
+# A forked child has the pool's record of its threads, but not the threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def _release_interpreter() -> None:
     gmpy2.get_context().allow_release_gil = True  # per thread

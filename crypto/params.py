@@ -1,6 +1,6 @@
 """The public parameters of a run, checked together, and every width that follows.
 
-Implements PROTOCOL.md sections 1.2 and 2. Widths are derived, never chosen, so that
+Implements PROTOCOL.md section 2. Widths are derived, never chosen, so that
 no sum of `max_contributors` clients can overflow its slot.
 """
 
@@ -18,6 +18,7 @@ MODES: Final = ("plain", "paillier")
 METRIC_FRACTION_BITS: Final = 16
 _MAX_LIMB_BITS: Final = 14
 _MAX_METRIC: Final = 1 << 50  # z is made in float64, exact up to 2**53
+_MIN_CLIP: Final = 2.0**-126  # smallest normal float32: updates are float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +68,15 @@ class AggregationParams:
             raise ParameterError(f"unknown mode {self.mode!r}; known: {list(MODES)}")
         _within("key-bits", self.key_bits, 64, 16384)
         if self.key_bits % 16:
-            raise ParameterError(f"key-bits must be a multiple of 16, {self.key_bits=}")
+            raise ParameterError(
+                f"key-bits must be a multiple of 16, got {self.key_bits}"
+            )
         _within("value-bits", self.value_bits, 4, 24)
         _within("w-max", self.w_max, 1, 1 << 28)
-        if not (math.isfinite(self.clip) and self.clip > 0):
-            raise ParameterError(f"clip must be a positive number, got {self.clip}")
+        if not _MIN_CLIP <= self.clip <= 1 / _MIN_CLIP:
+            raise ParameterError(
+                f"clip must be {_MIN_CLIP:.0e} to {1 / _MIN_CLIP:.0e}, got {self.clip}"
+            )
         for name, bound in self.metrics.items():
             if not (math.isfinite(bound) and bound > 0):
                 raise ParameterError(f"metric {name!r} needs a positive bound")
@@ -140,17 +145,18 @@ class AggregationParams:
             ParameterError: If fields are missing, unknown or do not work together.
         """
         known = {item.name for item in fields(cls)}
-        if set(values) != known:
+        names = set(values) if isinstance(values, dict) else set()
+        if names != known:
             raise ParameterError(
-                f"parameters differ from this version's: {sorted(set(values) ^ known)}"
+                f"parameters differ from this version's: {sorted(names ^ known)}"
             )
         try:
             return cls(**values)
-        except (TypeError, AttributeError):
+        except (TypeError, AttributeError, OverflowError):
             raise ParameterError("a parameter has the wrong type") from None
 
     def digest(self) -> bytes:
-        """Hash all fields: ``params_digest`` of PROTOCOL.md section 1.3."""
+        """Hash all fields: ``params`` of PROTOCOL.md section 2.3."""
         return sha256(b"SA/v1/params" + canon(self.to_dict())).digest()
 
 

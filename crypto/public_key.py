@@ -19,6 +19,7 @@ from crypto.encoding import lp, u8, u32
 from crypto.errors import KeyMismatchError
 
 _SMALL_FACTOR = 1 << 20
+_MAX_HOLDERS = 255  # one byte in the digest
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class PublicKey:
         return gmpy2.powmod(-y * y % self.n, self.n, self.n_squared)
 
     def digest(self) -> bytes:
-        """Hash the key: ``pk_fp`` of PROTOCOL.md section 1.3, 32 bytes."""
+        """Hash the key: ``pk_fp`` of PROTOCOL.md section 5.6, 32 bytes."""
         head = u32(self.key_bits) + self.to_bytes(self.n)
         counts = u8(self.num_holders) + u8(self.threshold)
         values = b"".join(self.to_bytes(x) for x in (self.v, *self.verification))
@@ -103,6 +104,10 @@ class PublicKey:
 
     def _check_verification(self) -> None:
         """Check that the ``v_i`` interpolate to ``v**(1/n)``, in the exponent."""
+        if not 1 <= self.threshold <= self.num_holders <= _MAX_HOLDERS:
+            raise KeyMismatchError(
+                f"a threshold of {self.threshold} of {self.num_holders} is impossible"
+            )
         if len(self.verification) != self.num_holders:
             raise KeyMismatchError("one verification value for every holder is needed")
         if not all(0 < v < self.n for v in self.verification):

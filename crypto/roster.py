@@ -13,6 +13,9 @@ from crypto.encoding import u8, u32
 from crypto.errors import InvalidSignatureError, KeyMismatchError
 from crypto.identity import Identity, verify_signature
 
+_KEY_BYTES = 32
+_IDS = 1 << 32
+
 
 @dataclass(frozen=True)
 class Roster:
@@ -87,6 +90,18 @@ class Roster:
             holders = tuple((int(i), bytes.fromhex(k)) for i, k in values["holders"])
         except (KeyError, TypeError, ValueError, AttributeError):
             raise KeyMismatchError("not a roster of this protocol") from None
-        if any(i not in clients for i, _ in holders):
+        roster = cls(clients, holders)
+        roster._check()
+        return roster
+
+    def _check(self) -> None:
+        """Check what `digest` relies on: ids of 32 bits and keys of 32 bytes."""
+        keys = [*self.clients.values(), *(key for _, key in self.holders)]
+        if any(len(key) != _KEY_BYTES for key in keys):
+            raise KeyMismatchError(f"a key on the roster is not {_KEY_BYTES} bytes")
+        if any(not 0 < client_id < _IDS for client_id in self.clients):
+            raise KeyMismatchError("a client id on the roster is out of range")
+        if any(client_id not in self.clients for client_id in self.holder_ids):
             raise KeyMismatchError("a key holder is not on the roster")
-        return cls(clients, holders)
+        if len(set(self.holder_ids)) != len(self.holder_ids):
+            raise KeyMismatchError("a client is a key holder twice")

@@ -107,7 +107,7 @@ def _root(
         _, a, b = gmpy2.gcdext(4 * delta * delta, n)
         root = gmpy2.powmod(w, a, n) * gmpy2.powmod(bound, b, n)
         return root * gmpy2.invert(u, n) % n
-    except ZeroDivisionError:  # a partial that is not invertible
+    except (ValueError, ZeroDivisionError):  # a partial that is not invertible
         raise BadPartialError("a partial decryption is not invertible") from None
 
 

@@ -5,7 +5,7 @@ Implements PROTOCOL.md section 3.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 
 import numpy as np
@@ -26,7 +26,7 @@ IntVector = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one client brings to a round, before encoding.
+    """What one client brings to a round, before encoding; never printed.
 
     Attributes:
         update: Shape (dim,), float32: local minus global parameters, unclipped.
@@ -34,9 +34,9 @@ class Contribution:
         metrics: Means over the client's examples, by name.
     """
 
-    update: NDArray[np.float32]
-    num_examples: int
-    metrics: Mapping[str, float]
+    update: NDArray[np.float32] = field(repr=False)
+    num_examples: int = field(repr=False)
+    metrics: Mapping[str, float] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,8 @@ def decode(
     if np.abs(total).max(initial=0) > num_clients * params.max_value:
         raise SumRangeError("a sum is larger than its contributors can make it")
     sums = _extra_sums(total, params, layout)
+    if any(abs(sums[e.name]) > num_clients * e.largest for e in layout.extras):
+        raise SumRangeError("a metric is larger than its contributors can make it")
     num_examples = sums.pop(NUM_EXAMPLES)
     if num_examples < 1:
         raise SumRangeError("the contributors' examples add up to nothing")

@@ -25,6 +25,11 @@ DIGEST_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 _DTYPES: Final = ("<f2", "<f4", "<f8")
 
+# What the fixed widths of signed and hashed bytes hold.
+_IDS: Final = 1 << 32
+_ROUNDS: Final = 1 << 63
+_SMALL: Final = 1 << 8
+
 
 @dataclass(frozen=True)
 class _Message:
@@ -71,7 +76,7 @@ class Hello(_Message):
     run_id: bytes
 
     def _check(self) -> None:
-        _integers(self.client_id)
+        _below(_IDS, self.client_id)
         _texts(self.protocol, self.code, self.keys)
         _sized(self.params, DIGEST_BYTES)
         _sized(self.run_id, 16)
@@ -91,7 +96,8 @@ class Broadcast(_Message):
 
     def _check(self) -> None:
         _sized(self.run_id, 16)
-        _integers(self.round, self.phase)
+        _below(_ROUNDS, self.round)
+        _below(_SMALL, self.phase)
         _texts(self.arrays_key, *_list(self.metrics))
         for record in _map(self.records).values():
             _map(record)
@@ -136,7 +142,8 @@ def pack_arrays(arrays: Sequence[NamedArray]) -> list[list[Any]]:
 
 def _array(name: str, dtype: str, shape: list[int], data: bytes) -> NamedArray:
     _texts(name)
-    if dtype not in _DTYPES or not all(size >= 0 for size in shape):
+    _below(_ROUNDS, *_list(shape))
+    if dtype not in _DTYPES:
         raise MalformedMessageError
     flat: NDArray[np.generic] = np.frombuffer(data, dtype=dtype).copy()
     return name, flat.reshape(shape)
@@ -161,7 +168,7 @@ class Upload(_Message):
     signature: bytes
 
     def _check(self) -> None:
-        _integers(self.client_id)
+        _below(_IDS, self.client_id)
         _bytes(self.bulk, self.ciphertexts)
         _sized(self.context, DIGEST_BYTES)
         _sized(self.signature, SIGNATURE_BYTES)
@@ -183,7 +190,7 @@ class Entry(_Message):
     signature: bytes
 
     def _check(self) -> None:
-        _integers(self.client_id)
+        _below(_IDS, self.client_id)
         _bytes(self.ciphertexts)
         _sized(self.bulk_digest, DIGEST_BYTES)
         _sized(self.signature, SIGNATURE_BYTES)
@@ -211,7 +218,8 @@ class OpenRequest(_Message):
 
     def _check(self) -> None:
         _sized(self.run_id, 16)
-        _integers(self.round, self.phase, self.dim)
+        _below(_ROUNDS, self.round, self.dim)
+        _below(_SMALL, self.phase)
         _texts(*_list(self.metrics))
         for digest in (self.model, self.run_config, self.records):
             _sized(digest, DIGEST_BYTES)
@@ -241,7 +249,7 @@ class PartialReply(_Message):
     signature: bytes
 
     def _check(self) -> None:
-        _integers(self.holder)
+        _below(_SMALL, self.holder)
         _sized(self.set_digest, DIGEST_BYTES)
         _bytes(self.partials)
         _sized(self.signature, SIGNATURE_BYTES)
@@ -266,7 +274,7 @@ def upload_signed_bytes(
 def partial_signed_bytes(
     context: bytes, set_digest: bytes, holder: int, partials: bytes
 ) -> bytes:
-    """Return what a key holder signs (PROTOCOL.md 8.4)."""
+    """Return what a key holder signs (PROTOCOL.md 7.5)."""
     digest = sha256(partials).digest()
     return b"SA/v1/partial" + context + set_digest + u8(holder) + digest
 
@@ -320,9 +328,11 @@ def _integers_from(data: bytes, count: int, size: int) -> list[mpz]:
     ]
 
 
-def _integers(*values: object) -> None:
+def _below(limit: int, *values: object) -> None:
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise MalformedMessageError
+        if not 0 <= value < limit:
             raise MalformedMessageError
 
 

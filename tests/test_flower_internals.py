@@ -7,12 +7,20 @@ moved; `clients/flower_internals.py`, `experiments/control.py` and
 
 import importlib
 import inspect
+import io
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import flwr.app
 import pytest
+from flwr.cli.build import build_fab_from_files
 from flwr.supercore.run import Run, RunNotRunningException
+
+from experiments import control
+
+ROOT = Path(__file__).resolve().parent.parent
 
 CALLABLES = [
     (
@@ -126,3 +134,12 @@ def test_server_looks_again_soon_for_an_announced_reply() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert shown.stdout.split() == ["0.05", "0.5", "None"]
+
+
+def test_bundle_holds_no_code_and_no_data() -> None:
+    files = control._bundle(ROOT)
+    assert sorted(files) == ["LICENSE", "pyproject.toml"]
+    content, _ = build_fab_from_files(files)
+    names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    assert {Path(name).suffix for name in names} <= {"", ".toml"}
+    assert not any("/" in name for name in names if not name.startswith(".info"))

@@ -1,0 +1,201 @@
+"""Every number and reference of crypto/PROTOCOL.md is recomputed from the code."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from phe.paillier import PaillierPrivateKey, PaillierPublicKey
+
+from crypto import errors, wire
+from crypto.encoding import decode
+from crypto.layout import EVALUATE, RESERVED, TRAIN, make_layout
+from crypto.manifest import FORMAT
+from crypto.params import AggregationParams
+from crypto.provenance import PROTOCOL
+from crypto.wire import Hello
+from experiments.settings import default_threshold
+from tests.protocol_example import CONTRIBUTIONS, Example, P, Q, lines
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "crypto" / "PROTOCOL.md").read_text(encoding="utf-8")
+PACKAGES = ("clients", "crypto", "experiments", "server")
+SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+
+
+def written_values() -> dict[str, str]:
+    """Read the `example` blocks; an indented line goes on with the one before."""
+    values: dict[str, str] = {}
+    for block in re.findall(r"```example\n(.*?)```", DOCUMENT, re.DOTALL):
+        for line in block.replace("\n    ", "").splitlines():
+            name, value = line.rsplit(" = ", 1)
+            assert name not in values, name
+            values[name] = value
+    return values
+
+
+def section(number: str) -> str:
+    """Return the text of a section, without its subsections' headings."""
+    pattern = rf"^##+ {re.escape(number)}\.? .*?$(.*?)(?=^##|\Z)"
+    found = re.search(pattern, DOCUMENT, re.MULTILINE | re.DOTALL)
+    assert found, number
+    return found[1]
+
+
+def table(number: str, first_cell: str) -> list[list[str]]:
+    """Return the rows of the table of a section that starts with this heading."""
+    rows = []
+    started = False
+    for line in section(number).splitlines():
+        if not line.startswith("|"):
+            started = False
+            continue
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        started = started or cells[0] == first_cell
+        if started and not cells[0].startswith("---"):
+            rows.append(cells)
+    return rows[1:]
+
+
+def test_worked_example_is_what_the_code_computes() -> None:
+    def squeezed(values: dict[str, str]) -> dict[str, str]:
+        return {name: "".join(value.split()) for name, value in values.items()}
+
+    assert squeezed(written_values()) == squeezed(dict(lines()))
+
+
+def test_worked_example_opens_with_phe() -> None:
+    example = Example()
+    key = PaillierPublicKey(int(P * Q))
+    private = PaillierPrivateKey(key, int(P), int(Q))
+    values = written_values()
+    pairs = zip(
+        values["sum of c"][1:-1].split(","),
+        values["opened M"][1:-1].split(","),
+        strict=True,
+    )
+    for ciphertext, opened in pairs:
+        assert private.raw_decrypt(int(ciphertext)) == int(opened) % key.n
+    assert example.round_sum.contributors == list(CONTRIBUTIONS)
+
+
+def test_width_examples_follow_from_the_parameters() -> None:
+    rows = [[int(cell) for cell in row] for row in table("2.4", "key_bits")]
+    assert rows
+    for key_bits, clients, value_bits, *derived in rows:
+        params = AggregationParams(
+            mode="paillier",
+            key_bits=key_bits,
+            num_holders=5,
+            threshold=4,
+            max_corrupt=0,
+            min_contributors=2,
+            max_contributors=clients,
+            value_bits=value_bits,
+            clip=1.0,
+            w_max=100,
+        )
+        expected = [params.slot_bits, params.slots_per_plaintext, params.limb_bits]
+        assert derived == [*expected, params.num_ciphertexts(10_000)], key_bits
+
+
+def test_parameter_table_lists_every_field() -> None:
+    named = [row[0].strip("`") for row in table("2.1", "field")]
+    assert sorted(named) == sorted(item.name for item in fields(AggregationParams))
+
+
+def test_extras_table_lists_every_reserved_name() -> None:
+    rows = {row[0].strip("`"): row for row in table("3.2", "extra")}
+    assert set(RESERVED) < set(rows)
+    params = Example().params
+    train = make_layout(params, phase=TRAIN, dim=1, metrics=())
+    evaluate = make_layout(params, phase=EVALUATE, dim=0, metrics=())
+    assert {extra.name for extra in train.extras} == set(RESERVED)
+    assert [extra.name for extra in evaluate.extras] == ["num-examples"]
+    for extra in train.extras:
+        assert int(rows[extra.name][4]) == extra.fraction_bits
+        assert rows[extra.name][5] == ("yes" if extra.weighted else "no")
+    powers = {
+        extra.name: f"`2^{extra.largest.bit_length() - 1}`" for extra in train.extras
+    }
+    assert rows["clipped-share"][3] == powers["clipped-share"]
+    assert rows["update-peak"][3] == powers["update-peak"]
+
+
+def test_message_table_lists_every_field() -> None:
+    written: dict[str, list[str]] = {}
+    name = ""
+    for first, field_name, _ in table("8.2", "message"):
+        if field_name.startswith("`"):
+            name = first.strip("`") or name
+            written.setdefault(name, []).append(field_name.strip("`"))
+    for message, names in written.items():
+        assert names == [item.name for item in fields(getattr(wire, message))], message
+    assert len(written) == 6
+
+
+def test_message_sizes_are_as_written() -> None:
+    example = Example()
+    upload = example.upload(1)
+    reply = bytes.fromhex(written_values()["reply of holder 1"].replace(" ", ""))
+    hello = Hello(1, "unseen/1", "0" * 16, "0" * 16, bytes(32), bytes(16))
+    ciphertexts, partials = len(upload.ciphertexts), 3 * 8
+    sizes = {
+        "Hello": len(hello.to_bytes()) - 1,
+        "Upload": len(upload.to_bytes()) - 1 - ciphertexts,
+        "Entry": len(upload.entry().to_bytes()) - 1 - ciphertexts,
+        "PartialReply": len(reply) - 1 - partials,
+    }
+    rows = table("8.2", "encoded message")
+    assert {row[0].strip("`"): int(row[1].split()[0]) for row in rows} == sizes
+
+
+def test_fields_of_a_reply_are_readable_from_its_bytes() -> None:
+    reply = decode(bytes.fromhex(written_values()["reply of holder 3"]))
+    assert isinstance(reply, dict)
+    assert reply["kind"] == "PartialReply"
+    assert reply["set_digest"] == bytes.fromhex(written_values()["SD"])
+
+
+def test_committee_table_follows_the_rule() -> None:
+    rows = table("10", "nc, t")
+    assert rows
+    for pair, *tolerated in rows:
+        holders, threshold = (int(number) for number in pair.split(","))
+        expected = [threshold - 1, 2 * threshold - holders - 1, holders - threshold]
+        assert [int(cell) for cell in tolerated] == expected, pair
+
+
+@pytest.mark.parametrize("holders", range(1, 12))
+def test_default_threshold_is_as_written(holders: int) -> None:
+    assert "`t = nc - floor((nc - 1) / 3)`" in section("10")
+    assert default_threshold(holders) == holders - (holders - 1) // 3
+
+
+def test_error_table_names_every_error_of_the_protocol() -> None:
+    written = {row[1].strip("`"): row[0] for row in table("11", "code")}
+    tree = {
+        name: value
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.CryptoError)
+    }
+    assert set(written) == set(tree) - {"CryptoError"}
+    for name, code in written.items():
+        assert code in (errors.__doc__ or "")
+        assert not code or f"({code})" in (tree[name].__doc__ or ""), name
+
+
+def test_sections_that_docstrings_name_exist() -> None:
+    numbers: list[str] = []
+    for path in SOURCES:
+        text = " ".join(path.read_text(encoding="utf-8").split())
+        numbers += re.findall(r"PROTOCOL\.md`?,?(?: sections?)? ([\d.]*\d)", text)
+        numbers += re.findall(r"PROTOCOL\.md sections \S+ (?:and|to) ([\d.]*\d)", text)
+    assert len(numbers) > 20
+    for number in numbers:
+        assert section(number)
+
+
+def test_protocol_version_is_that_of_the_code() -> None:
+    assert f"Version `{PROTOCOL}`" in DOCUMENT
+    assert f"`{FORMAT}`" in DOCUMENT.replace('"', "`")
