@@ -24,8 +24,10 @@ from clients.state import ClientState
 from crypto.errors import KeyMismatchError
 from crypto.identity import Identity
 from crypto.key_holder import KeyHolder, holder_from_dict
-from crypto.manifest import KeySet, Manifest, read_json
+from crypto.manifest import SIMULATION, KeySet, Manifest, read_json
 from crypto.opening import Opener
+
+_THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 NodeConfig = Mapping[str, str | int | float | bool]
 
@@ -88,8 +90,26 @@ def own_folder(node_config: NodeConfig) -> Path:
     return data_home() / "prepared" / f"client-{client_id}"
 
 
+def refuse_foreign_simulation(folder: Path, host: str) -> None:
+    """Refuse simulation keys for a server on another machine.
+
+    All secrets of such a key set were in the hands of one user.
+
+    Raises:
+        KeyMismatchError: If that is so.
+    """
+    path = folder / "keys.json"
+    if host in _THIS_MACHINE or not path.is_file():
+        return
+    if KeySet.from_dict(read_json(path)).purpose == SIMULATION:
+        raise KeyMismatchError(
+            f"{path} holds simulation keys, which protect nobody on other machines; "
+            f'make a deployment\'s with "unseen keys create"'
+        )
+
+
 def open_member(node_config: NodeConfig) -> Member:
-    """Read and check a client's folder; kept for the life of the process.
+    """Read and check a client's folder; keys are kept for the life of the process.
 
     Raises:
         KeyMismatchError: If a file is missing, damaged or foreign.
@@ -97,7 +117,12 @@ def open_member(node_config: NodeConfig) -> Member:
     """
     folder = own_folder(node_config)
     run = str(node_config.get("run-id") or newest_run(folder))
-    return _read_member(folder, run)
+    if not (folder / "runs" / run / "manifest.json").is_file():
+        raise KeyMismatchError(f"{folder} is not enrolled in run {run}")
+    member = _read_member(folder, run)
+    # Read anew each time: a stricter policy counts from the next message on.
+    read_policy(folder / "policy.toml").check(member.manifest)
+    return member
 
 
 def newest_run(folder: Path) -> str:
@@ -123,7 +148,6 @@ def _read_member(folder: Path, run: str) -> Member:
             f"the run is under keys {manifest.keys.fingerprint}, "
             f"this client pinned {keys.fingerprint}"
         )
-    read_policy(folder / "policy.toml").check(manifest)
     identity, holder = check_folder(folder, keys)
     return Member(
         run_id=_run_id(run),

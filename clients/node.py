@@ -39,6 +39,8 @@ from clients.flower_internals import (
     SuperLinkLostError,
     connect,
 )
+from clients.folder import refuse_foreign_simulation
+from crypto.errors import CryptoError
 
 _log = logging.getLogger("unseen.node")
 
@@ -265,6 +267,8 @@ def _run(arguments: argparse.Namespace) -> int:
     exit_codes = _stop_on_signals(stop)
     app = _load_app_in_background(arguments.app)
     try:
+        host = arguments.superlink.rpartition(":")[0]
+        refuse_foreign_simulation(arguments.client_dir, host)
         _wait_until_listening(arguments.superlink, app, stop)
         if not stop.is_set():
             with connect(
@@ -279,7 +283,7 @@ def _run(arguments: argparse.Namespace) -> int:
                     _node_config(arguments),
                     poll_seconds=arguments.poll,
                 ).serve(stop)
-    except (NodeError, SuperLinkLostError, OSError, TypeError) as error:
+    except (NodeError, SuperLinkLostError, CryptoError, OSError, TypeError) as error:
         _log.error("%s: %s", type(error).__name__, error)
         return 1
     return exit_codes[0]

@@ -61,9 +61,9 @@ def read_policy(path: Path) -> Policy:
     try:
         rules = tomllib.loads(path.read_text())
         policy = Policy(
-            min_contributors=int(rules.pop("min-contributors")),
-            protocols=tuple(str(name) for name in rules.pop("protocols")),
-            min_key_bits=int(rules.pop("min-key-bits")),
+            min_contributors=_count(rules.pop("min-contributors"), at_least=2),
+            protocols=_names(rules.pop("protocols")),
+            min_key_bits=_count(rules.pop("min-key-bits"), at_least=1),
         )
     except OSError as error:
         raise PolicyError(f"cannot read {path}: {error.strerror}") from None
@@ -74,3 +74,16 @@ def read_policy(path: Path) -> Policy:
     if rules:  # a misspelt rule would otherwise protect nobody
         raise PolicyError(f"{path} has unknown rules: {sorted(rules)}")
     return policy
+
+
+def _count(value: object, *, at_least: int) -> int:
+    """Take a whole number as it is: 3.9 or true would be a weaker rule than meant."""
+    if type(value) is not int or value < at_least:
+        raise ValueError
+    return value
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise TypeError
+    return tuple(value)

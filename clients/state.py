@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from crypto.errors import RoundClosedError, SecondSetError
+from crypto.errors import KeyMismatchError, RoundClosedError, SecondSetError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS served (
@@ -33,14 +33,28 @@ class ClientState:
     """Reads and commits; safe to use from several threads and processes.
 
     Args:
-        path: The database file; made when it is missing.
+        path: The database file, made by `create`.
+
+    Raises:
+        KeyMismatchError: If it is missing.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        if not path.is_file():
+            raise KeyMismatchError(
+                f"{path} is missing: without it this client could open a round twice; "
+                f"restore it, or create new keys"
+            )
+
+    @classmethod
+    def create(cls, path: Path) -> "ClientState":
+        """Make an empty memory for a new share; keep one that is there."""
         path.touch(mode=0o600, exist_ok=True)
-        with self._transaction() as database:
+        state = cls(path)
+        with state._transaction() as database:
             database.executescript(_SCHEMA)
+        return state
 
     def served(
         self, key_id: bytes, run_id: bytes, server_round: int, phase: int
@@ -108,6 +122,7 @@ class ClientState:
                 than the newest one of its phase.
         """
         with self._transaction() as database:
+            database.execute("BEGIN IMMEDIATE")  # read and claim in one step
             newest = database.execute(
                 "SELECT max(round) FROM uploads WHERE run_id = ? AND phase = ?",
                 (run_id, phase),
@@ -167,6 +182,7 @@ class ClientState:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self._path, timeout=30)) as database:
-            database.execute("PRAGMA synchronous = FULL")
+            # FULL would not sync the journal's removal: a power cut could undo it.
+            database.execute("PRAGMA synchronous = EXTRA")
             with database:
                 yield database

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from clients.state import ClientState
 from crypto.dealer import create_keys
 from crypto.errors import CryptoError
 from crypto.identity import Identity, seal
@@ -102,6 +103,7 @@ def _write_parties(
         write_private(own / "keys.json", keys.to_dict())
         write_private(own / "identity.json", identity.to_dict())
         write_private(own / "policy.toml", _policy(keys))
+        ClientState.create(own / "state.sqlite")
     for identity, holder in zip(identities, holders, strict=False):
         secret = json.dumps(holder.to_dict()).encode()
         sealed = {"sealed": seal(identity.sealing_public, secret).hex()}

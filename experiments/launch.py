@@ -45,6 +45,9 @@ class Launcher:
         stock_node: Whether clients run Flower's own node, slower than ours.
         device: Where clients train.
         port: The SuperLink's port; None for a free one.
+
+    Attributes:
+        out: The run folder.
     """
 
     def __init__(
@@ -59,13 +62,13 @@ class Launcher:
         port: int | None = None,
     ) -> None:
         self._settings = settings
-        self._out = out.resolve()
+        self.out = out.resolve()
         self._console = console
         self._keys = keys
         self._node: Literal["thin", "stock"] = "stock" if stock_node else "thin"
         self._device = device
         self._port = port
-        self._events = EventLog(self._out / "events.jsonl")
+        self._events = EventLog(self.out / "events.jsonl")
         self._done = threading.Event()
 
     def run(self) -> list[Event]:
@@ -90,7 +93,7 @@ class Launcher:
         except SettingsError as error:
             self._finish(viewer)
             if error.exit_code == SettingsError.exit_code:
-                shutil.rmtree(self._out, ignore_errors=True)
+                shutil.rmtree(self.out, ignore_errors=True)
             raise
         except KeyboardInterrupt:
             self._fail("Interrupted", "stopped by the user", "")
@@ -101,20 +104,20 @@ class Launcher:
         return self._collect()
 
     def _make_folder(self) -> None:
-        if self._out.exists() and (not self._out.is_dir() or any(self._out.iterdir())):
+        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise SettingsError(
-                f"{self._out} is not an empty folder", "choose another --out"
+                f"{self.out} is not an empty folder", "choose another --out"
             )
         try:
-            (self._out / "logs").mkdir(parents=True)
+            (self.out / "logs").mkdir(parents=True)
         except OSError as error:
             raise SettingsError(
-                f"cannot write {self._out}: {error.strerror}", "choose another --out"
+                f"cannot write {self.out}: {error.strerror}", "choose another --out"
             ) from None
 
     def _show(self) -> None:
         if self._console is not None:
-            events = follow(self._out / "events.jsonl", self._done.is_set)
+            events = follow(self.out / "events.jsonl", self._done.is_set)
             show(events, self._console)
 
     def _finish(self, viewer: threading.Thread) -> None:
@@ -148,7 +151,7 @@ class Launcher:
             for i in range(1, self._settings.clients + 1)
         ]
         engine = ProcessEngine(
-            PROJECT, self._out / "logs", clients, node=self._node, port=self._port
+            PROJECT, self.out / "logs", clients, node=self._node, port=self._port
         )
         try:
             with engine:
@@ -157,7 +160,7 @@ class Launcher:
                 engine.submit(
                     self._settings.run_config(prepared.manifest.params)
                     | {
-                        "run-dir": str(self._out),
+                        "run-dir": str(self.out),
                         "server-dir": str(prepared.server_folder),
                     }
                 )
@@ -184,13 +187,13 @@ class Launcher:
         return self._events_so_far()[-1]["event"] in ("run_finished", "run_failed")
 
     def _events_so_far(self) -> list[Event]:
-        return list(follow(self._out / "events.jsonl", lambda: True))
+        return list(follow(self.out / "events.jsonl", lambda: True))
 
     def _fail(self, error: str, message: str, hint: str) -> None:
         self._events.write("run_failed", error=error, message=message, hint=hint)
 
     def _collect(self) -> list[Event]:
-        write_history(self._out)
+        write_history(self.out)
         events = self._events_so_far()
         last = events[-1]
         if last["event"] == "run_failed":
@@ -219,7 +222,7 @@ class Launcher:
             "versions": {name: version(name) for name in _PACKAGES},
         }
         text = json.dumps(config, indent=2)
-        (self._out / "config.json").write_text(text + "\n")
+        (self.out / "config.json").write_text(text + "\n")
 
 
 @contextmanager

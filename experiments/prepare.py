@@ -56,6 +56,23 @@ class PreparedRun:
             shutil.rmtree(folder / "runs" / self.run_id, ignore_errors=True)
 
 
+def prepare_for_flower(settings: RunSettings, keys: Path | None) -> PreparedRun:
+    """Prepare a run that `flwr run .` finds: a link to it under `UNSEEN_HOME`.
+
+    Raises:
+        SettingsError: If settings cannot work.
+    """
+    task, params = settings.checked()
+    shards, test = share_out(settings, task)
+    folder, keyset = simulation_keys(params, keys)
+    prepared = enrol(folder, Manifest(keyset, params), shards, test)
+    link = data_home() / "prepared"
+    fresh = link.with_name(f".prepared-{prepared.run_id}")
+    fresh.symlink_to(folder.resolve())
+    fresh.replace(link)
+    return prepared
+
+
 def share_out(settings: RunSettings, task: Task) -> tuple[list[Shard], Shard]:
     """Read the data and split it.
 

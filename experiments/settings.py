@@ -9,7 +9,6 @@ from typing import Any, Final
 from crypto.errors import ParameterError
 from crypto.params import MODES, AggregationParams
 from experiments.errors import SettingsError
-from experiments.keysets import SAFE_KEY_BITS
 from models.errors import TaskError
 from models.tasks import Task, get_task
 
@@ -121,7 +120,7 @@ class RunSettings:
             "protocol": params.mode,
             "num-clients": self.clients,
             "num-rounds": self.rounds,
-            "partition": self.partition or "",
+            "partition": self.partition or get_task(self.task).default_partition,
             "threshold": params.threshold,
             "min-contributors": params.min_contributors,
             "key-bits": params.key_bits,
@@ -136,10 +135,24 @@ class RunSettings:
             "max-failed-rounds": self.max_failed_rounds,
         }
 
+    def flower_command(self, params: AggregationParams, run_dir: Path) -> str:
+        """Return the `flwr run` command for a prepared run of these settings."""
+        changed = {
+            name: value
+            for name, value in self.run_config(params).items()
+            if value != default(name) and not (name == "clip" and not self.clip)
+        } | {"run-dir": str(run_dir)}
+        pairs = " ".join(
+            f"{name}='{value}'" if isinstance(value, str) else f"{name}={value}"
+            for name, value in changed.items()
+        )
+        nodes = f'--federation-config "num-supernodes={self.clients}"'
+        return f'flwr run . {nodes} --run-config "{pairs}" --stream'
+
     @property
     def insecure(self) -> bool:
-        """Whether the key is too small to protect anything."""
-        return self.key_bits < SAFE_KEY_BITS
+        """Whether the key is smaller than the default; the run is marked so."""
+        return bool(self.key_bits < default("key-bits"))
 
 
 def default_threshold(num_holders: int) -> int:

@@ -19,6 +19,8 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run federated learning to its end, or to a named error."""
     config = ServerConfig.from_run_config(context.run_config)
+    if config.run_dir:
+        config.run_dir.mkdir(parents=True, exist_ok=True)
     events = EventLog(config.run_dir / "events.jsonl" if config.run_dir else None)
     try:
         run(grid, config, context.run_config, events)

@@ -1,5 +1,6 @@
 """Bytes in and out of Flower messages, from the server's side."""
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +11,7 @@ from server.errors import ClientError
 
 RECORD = "unseen"
 BULK = "unseen-bulk"
+_CLASS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 _INLINE_BYTES = 10_000_000  # above, Flower's chunked arrays carry bytes faster
 
 
@@ -52,14 +54,19 @@ def unwrap(reply: Message) -> bytes:
     """
     if reply.has_error():
         raise ClientError(f"NodeError{reply.error.code}")
-    record = reply.content.config_records.get(RECORD, ConfigRecord())
-    data = record.get("data")
-    if BULK in reply.content.array_records:
-        data = reply.content.array_records[BULK]["data"].numpy().tobytes()
+    try:
+        record = reply.content.config_records[RECORD]
+        kind, data = record["kind"], record.get("data")
+        if BULK in reply.content.array_records:
+            data = reply.content.array_records[BULK]["data"].numpy().tobytes()
+    except Exception:  # whatever a hostile client makes of its records
+        raise MalformedMessageError from None
     if not isinstance(data, bytes):
         raise MalformedMessageError
-    if record.get("kind") == "error":
-        raise ClientError(data.decode(errors="replace")[:80])
+    if kind == "error":
+        name = data.decode(errors="replace")
+        # A class name and nothing else: the text ends up on a terminal.
+        raise ClientError(name if _CLASS_NAME.fullmatch(name) else "UnnamedError")
     return data
 
 

@@ -7,7 +7,7 @@ from flwr.app import Array, ArrayRecord, Message, MessageType, MetricRecord, Rec
 
 from crypto.aggregation import RoundSum
 from crypto.context import NamedArray
-from crypto.errors import CryptoError
+from crypto.errors import CryptoError, MalformedMessageError
 from crypto.layout import NUM_EXAMPLES, TRAIN
 from crypto.manifest import Manifest
 from crypto.vector import Aggregate
@@ -125,7 +125,10 @@ class Phase:
     def _accept(self, reply: Message, client_id: int) -> None:
         try:
             data = unwrap(reply)
-            self._sum.add(Upload.from_bytes(data))
+            upload = Upload.from_bytes(data)
+            if upload.client_id != client_id:
+                raise MalformedMessageError
+            self._sum.add(upload)
         except (CryptoError, ClientError) as error:
             self.log("refused", client=client_id, error=error_name(error))
             return

@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def state(path: Path) -> ClientState:
-    return ClientState(path)
+    return ClientState.create(path)
 
 
 def _record(state: ClientState, number: int, digest: bytes, response: bytes) -> None:
@@ -31,7 +31,7 @@ def _record(state: ClientState, number: int, digest: bytes, response: bytes) -> 
 
 
 def test_state_is_readable_by_its_owner_only(path: Path) -> None:
-    ClientState(path)
+    ClientState.create(path)
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -136,7 +136,7 @@ def _outcomes(attempt: Callable[[int], object]) -> list[bool]:
 
 
 def test_of_different_sets_recorded_at_once_exactly_one_wins(path: Path) -> None:
-    ClientState(path)
+    ClientState.create(path)
 
     outcomes = _outcomes(
         lambda i: _record(ClientState(path), 1, bytes([i]) * 32, b"response")

@@ -36,7 +36,7 @@ from tests.crypto_group import (
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> ServedSets:
     if request.param == "memory":
         return MemoryState()
-    return ClientState(tmp_path / "state.sqlite")
+    return ClientState.create(tmp_path / "state.sqlite")
 
 
 def _request(one: Round, count: int = 4) -> OpenRequest:

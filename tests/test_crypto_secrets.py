@@ -78,7 +78,7 @@ def test_printed_object_shows_no_secret(holder: Any) -> None:
 
 
 def test_printed_state_shows_no_secret(tmp_path: Path) -> None:
-    assert not _shows_a_secret(repr(ClientState(tmp_path / "state.sqlite")))
+    assert not _shows_a_secret(repr(ClientState.create(tmp_path / "state.sqlite")))
 
 
 def test_printed_share_names_its_key_and_place() -> None:

@@ -30,7 +30,7 @@ from tests.crypto_group import (
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> ServedSets:
     if request.param == "memory":
         return MemoryState()
-    return ClientState(tmp_path / "state.sqlite")
+    return ClientState.create(tmp_path / "state.sqlite")
 
 
 def _request(one: Round, count: int = 4) -> OpenRequest:
@@ -82,7 +82,7 @@ def test_same_clients_with_other_uploads_are_a_second_set(state: ServedSets) -> 
 
 def test_second_set_is_refused_after_a_restart(tmp_path: Path) -> None:
     one, path = make_round(), tmp_path / "state.sqlite"
-    one.opener(1, ClientState(path)).answer(_request(one, 5), None)
+    one.opener(1, ClientState.create(path)).answer(_request(one, 5), None)
 
     with pytest.raises(SecondSetError):
         one.opener(1, ClientState(path)).answer(_request(one, 4), None)
@@ -91,7 +91,7 @@ def test_second_set_is_refused_after_a_restart(tmp_path: Path) -> None:
 def test_same_set_is_answered_alike_after_a_restart(tmp_path: Path) -> None:
     one, path = make_round(), tmp_path / "state.sqlite"
     request = _request(one)
-    first = one.opener(1, ClientState(path)).answer(request, None)
+    first = one.opener(1, ClientState.create(path)).answer(request, None)
 
     assert one.opener(1, ClientState(path)).answer(request, None) == first
 
@@ -179,7 +179,7 @@ def test_nothing_leaves_before_the_commit() -> None:
 
 def test_of_two_sets_at_the_same_time_one_is_opened(tmp_path: Path) -> None:
     one = make_round()
-    opener = one.opener(1, ClientState(tmp_path / "state.sqlite"))
+    opener = one.opener(1, ClientState.create(tmp_path / "state.sqlite"))
     requests = [_request(one, 4 + i % 2) for i in range(6)]
 
     def answer(request: OpenRequest) -> PartialReply | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedProx, FedYogi
 from numpy.typing import NDArray
 
@@ -356,3 +356,82 @@ def dump(reply: Message) -> bytes:
             v if isinstance(v, bytes) else repr(v).encode() for v in record.values()
         ]
     return b"".join(itertools.chain(parts))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        RecordDict({}),
+        RecordDict({"unseen": ConfigRecord({"kind": "upload"})}),
+        RecordDict({"unseen": ConfigRecord({"kind": "upload", "data": 7})}),
+        RecordDict({"unseen": ConfigRecord({"kind": "upload", "data": b"\xff" * 9})}),
+        RecordDict({"unseen": ConfigRecord({}), "unseen-bulk": ArrayRecord()}),
+        RecordDict(
+            {
+                "unseen": ConfigRecord({"kind": "upload"}),
+                "unseen-bulk": ArrayRecord(
+                    {"data": Array(dtype="uint8", shape=(9,), stype="x", data=b"1")}
+                ),
+            }
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["upload", "partial"])
+def test_garbage_from_one_client_costs_only_its_own_part(
+    kind: str, content: RecordDict, tmp_path: Path
+) -> None:
+    def tamper(client_id: int, reply: Message) -> Message:
+        if client_id == 3 and reply.content.config_records["unseen"]["kind"] == kind:
+            reply.content = content
+        return reply
+
+    events = tmp_path / "events.jsonl"
+    federation = Federation(
+        make_group(tmp_path / "keys", make_params()),
+        lambda _, p: (p + 1, {"num-examples": 1, "loss": 0.0}),
+        tamper=tamper,
+    )
+    _, wrapper = federation.run(np.zeros(4, dtype=np.float32), events=events)
+    assert wrapper.rounds_opened == 1
+    refused = [e for e in read(events) if e["event"] == "refused"]
+    assert {(e["client"], e["error"]) for e in refused} == {
+        (3, "MalformedMessageError")
+    }
+
+
+def test_an_error_that_is_not_a_class_name_is_not_repeated(tmp_path: Path) -> None:
+    def tamper(client_id: int, reply: Message) -> Message:
+        if client_id == 3 and "upload" in repr(reply.content):
+            record = ConfigRecord({"kind": "error", "data": b"\x1b[31m 4711 cancer"})
+            reply.content = RecordDict({"unseen": record})
+        return reply
+
+    events = tmp_path / "events.jsonl"
+    federation = Federation(
+        make_group(tmp_path / "keys", make_params()),
+        lambda _, p: (p + 1, {"num-examples": 1, "loss": 0.0}),
+        tamper=tamper,
+    )
+    federation.run(np.zeros(4, dtype=np.float32), events=events)
+    assert "4711" not in events.read_text()
+
+
+def test_an_upload_in_another_clients_name_is_refused(tmp_path: Path) -> None:
+    kept: dict[int, RecordDict] = {}
+
+    def tamper(client_id: int, reply: Message) -> Message:
+        if reply.content.config_records["unseen"]["kind"] == "upload":
+            kept.setdefault(client_id, reply.content)
+            if client_id == 2:
+                reply.content = kept[1]
+        return reply
+
+    events = tmp_path / "events.jsonl"
+    federation = Federation(
+        make_group(tmp_path / "keys", make_params()),
+        lambda _, p: (p + 1, {"num-examples": 1, "loss": 0.0}),
+        tamper=tamper,
+    )
+    federation.run(np.zeros(4, dtype=np.float32), events=events)
+    first = next(e for e in read(events) if e["event"] == "refused")
+    assert (first["client"], first["error"]) == (2, "MalformedMessageError")
