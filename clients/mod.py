@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from clients.folder import Member, open_member
 from crypto.errors import ContextMismatchError, MalformedMessageError, ParameterError
 from crypto.layout import EVALUATE, NUM_EXAMPLES, TRAIN
+from crypto.params import AggregationParams
 from crypto.provenance import PROTOCOL, code_digest
 from crypto.sealing import seal
 from crypto.vector import Contribution
@@ -108,6 +109,7 @@ def _take_part(
     broadcast = Broadcast.from_bytes(data)
     if _PHASES.get(message.metadata.message_type) != broadcast.phase:
         raise ContextMismatchError("the message asks for another phase than it names")
+    _check_numbers(context, member.manifest.params)
     facts = broadcast.facts(context.run_config)
     if facts.run_id != member.run_id:
         raise ContextMismatchError("this client is not enrolled in that run")
@@ -129,6 +131,28 @@ def _take_part(
         "round %d phase %d: sent %d bytes", facts.round, facts.phase, len(upload)
     )
     return upload
+
+
+def _check_numbers(context: Context, params: AggregationParams) -> None:
+    """Compare what the server's run configuration claims with the pinned numbers.
+
+    Nothing is taken from it; a difference means that people talk about two runs.
+    """
+    pinned = {
+        "protocol": params.mode,
+        "key-bits": params.key_bits,
+        "threshold": params.threshold,
+        "min-contributors": params.min_contributors,
+        "value-bits": params.value_bits,
+        "clip": params.clip,
+    }
+    for name, value in pinned.items():
+        claimed = context.run_config.get(name, value)
+        if claimed not in (value, 0):  # 0 leaves it to the task
+            raise ContextMismatchError(
+                f"the server's run configuration has {name} {claimed!r}, "
+                f"this client pinned {value!r}"
+            )
 
 
 def _app_message(broadcast: Broadcast, message: Message) -> Message:

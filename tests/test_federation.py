@@ -435,3 +435,24 @@ def test_an_upload_in_another_clients_name_is_refused(tmp_path: Path) -> None:
     federation.run(np.zeros(4, dtype=np.float32), events=events)
     first = next(e for e in read(events) if e["event"] == "refused")
     assert (first["client"], first["error"]) == (2, "MalformedMessageError")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("protocol", "plain"), ("key-bits", 2048), ("min-contributors", 2), ("clip", 9.0)],
+)
+def test_a_run_configuration_that_differs_from_the_pinned_numbers_is_refused(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    events = tmp_path / "events.jsonl"
+    federation = Federation(
+        make_group(tmp_path / "keys", make_params()),
+        lambda _, p: (p + 1, {"num-examples": 1, "loss": 0.0}),
+        run_config={name: value},
+    )
+    with pytest.raises(RunError):
+        federation.run(
+            np.zeros(4, dtype=np.float32), events=events, max_failed_rounds=1
+        )
+    refused = [e["error"] for e in read(events) if e["event"] == "refused"]
+    assert refused == ["ContextMismatchError"] * 5
