@@ -12,7 +12,7 @@ from experiments.settings import RunSettings, default
 
 Task = Annotated[str, Option(help="digits or spam.")]
 Protocol = Annotated[str, Option(help="paillier, or plain as the baseline.")]
-Clients = Annotated[int, Option(help="Client processes, all of them key holders.")]
+Clients = Annotated[int, Option(help="Client processes; the first 9 hold a key share.")]
 Rounds = Annotated[int, Option(min=1)]
 Engine = Annotated[str, Option(help="processes: one process per client.")]
 Partition = Annotated[

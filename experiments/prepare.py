@@ -119,7 +119,8 @@ def simulation_keys(
         SettingsError: If the given keys are missing, damaged or do not fit.
     """
     if folder is None:
-        name = f"{params.key_bits}-bits-{params.threshold}-of-{params.num_holders}"
+        committee = f"{params.threshold}-of-{params.num_holders}"
+        name = f"{params.key_bits}-bits-{committee}-{params.max_contributors}-clients"
         folder = data_home() / "simulation" / name
         if not folder.exists():
             with _only_one(folder):

@@ -11,7 +11,9 @@ from crypto.params import MODES, AggregationParams
 from experiments.errors import SettingsError
 from models.errors import TaskError
 from models.tasks import Task, get_task
+from server.config import STRATEGY_NAMES
 
+MAX_HOLDERS: Final = 9  # the largest committee of PROTOCOL.md section 10
 PROJECT: Final = Path(__file__).resolve().parent.parent
 
 
@@ -29,7 +31,7 @@ class RunSettings:
     Attributes:
         task: Name of the task.
         protocol: What a client sends.
-        clients: Simulated clients, all of them key holders.
+        clients: Simulated clients; the first `MAX_HOLDERS` are key holders.
         rounds: Rounds to run.
         partition: How the data is shared out; None for the task's own way.
         data: Folder of the data, for tasks that need one.
@@ -76,20 +78,21 @@ class RunSettings:
             task = get_task(self.task)
         except TaskError as error:
             raise SettingsError(str(error), error.hint or "") from None
-        self._check_protocol()
+        self._check_words()
         if task.needs_data and self.data is None:
             raise SettingsError(
                 f"task {task.name!r} needs data", "pass its folder with --data DIR"
             )
-        threshold = self.threshold or default_threshold(self.clients)
+        holders = min(self.clients, MAX_HOLDERS)
+        threshold = self.threshold or default_threshold(holders)
         needed = self.min_contributors or threshold
         try:
             params = AggregationParams(
                 mode=self.protocol,
                 key_bits=self.key_bits,
-                num_holders=self.clients,
+                num_holders=holders,
                 threshold=threshold,
-                max_corrupt=max(0, min(2 * threshold - self.clients - 1, needed - 2)),
+                max_corrupt=max(0, min(2 * threshold - holders - 1, needed - 2)),
                 min_contributors=needed,
                 max_contributors=self.clients,
                 value_bits=self.value_bits,
@@ -101,7 +104,12 @@ class RunSettings:
             raise SettingsError(str(error)) from None
         return task, params
 
-    def _check_protocol(self) -> None:
+    def _check_words(self) -> None:
+        if self.strategy not in STRATEGY_NAMES:
+            raise SettingsError(
+                f"unknown strategy {self.strategy!r}",
+                f"the strategies are {', '.join(STRATEGY_NAMES)}",
+            )
         if self.protocol not in MODES:
             raise SettingsError(
                 f"unknown protocol {self.protocol!r}",

@@ -8,6 +8,8 @@ from pathlib import Path
 from models.tasks import Task, get_task
 from server.errors import RunError
 
+STRATEGY_NAMES = ("fedavg", "fedavgm", "fedadam", "fedyogi")
+
 RunConfig = Mapping[str, bool | float | int | str]
 
 

@@ -21,17 +21,12 @@ from models import training
 from models.networks import state_arrays
 from models.parameters import layout_of
 from models.shards import Shard, load_shard
-from server.config import RunConfig, ServerConfig
+from server.config import STRATEGY_NAMES, RunConfig, ServerConfig
 from server.errors import RunError
 from server.events import EventLog
 from server.strategy import RoundSettings, SecureAggregation
 
-STRATEGIES = {
-    "fedavg": FedAvg,
-    "fedavgm": FedAvgM,
-    "fedadam": FedAdam,
-    "fedyogi": FedYogi,
-}
+STRATEGIES = dict(zip(STRATEGY_NAMES, (FedAvg, FedAvgM, FedAdam, FedYogi), strict=True))
 _SERVER_MOMENTUM = 0.9  # Flower's default of 0 would be plain FedAvg
 TRAIN_METRICS = ("train_loss",)
 EVALUATE_METRICS = ("accuracy", "loss")

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ import pytest
 from flwr.app import Message
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors.torch import load_file
 
 from crypto.wire import Hello, PartialReply, Upload
 from experiments import cli, launch
 from experiments.engine import ProcessEngine
+from models import training
+from models.tasks import get_task
 
 pytestmark = pytest.mark.integration
 
@@ -71,9 +73,15 @@ class Run:
         events: list[Event] = [json.loads(x) for x in lines if x.endswith("\n")]
         return [event for event in events if name in ("", event["event"])]
 
-    def has_started(self, number: int) -> bool:
-        started = self.events("round_started")
-        return any((e["round"], e["phase"]) == (number, "train") for e in started)
+    def wait_for_round(self, number: int, *, seconds: float = 60) -> None:
+        """Return at the moment the round's training starts."""
+        end = time.monotonic() + seconds
+        wanted = (number, "train")
+        while wanted not in [
+            (event["round"], event["phase"]) for event in self.events("round_started")
+        ]:
+            assert time.monotonic() < end, f"no round {number} within {seconds} s"
+            time.sleep(0.02)
 
     def accuracies(self) -> list[float]:
         return [event["accuracy"] for event in self.events("evaluated")]
@@ -220,36 +228,47 @@ def disturbed(folder: Path) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Run]]:
-    """Runs by the number of clients that were killed in round 2.
+def disturbances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+    """Runs by what happens to them in round 2.
 
-    The one that fails mostly waits for its deadlines: the other one starts meanwhile.
+    With clients gone a run mostly waits for its deadlines: the next starts meanwhile.
     """
     patience = ("--round-deadline", str(DEADLINE), "--max-failed-rounds", "2")
-    with (
-        disturbed(tmp_path_factory.mktemp("two-killed")) as two,
-        disturbed(tmp_path_factory.mktemp("one-killed")) as one,
-    ):
-        for run, rounds, clients in ((two, "5", (2, 5)), (one, "3", (3,))):
-            run.start("--rounds", rounds, *patience)
-            wait_until(lambda run=run: run.has_started(2), seconds=60)  # type: ignore[misc]
-            for client_id in clients:
-                run.kill_client(client_id)
+    with contextlib.ExitStack() as ended:
+        runs = {
+            name: ended.enter_context(disturbed(tmp_path_factory.mktemp(name)))
+            for name in ("two-killed", "one-killed", "interrupted")
+        }
+        two, one, interrupted = runs.values()
+        two.start("--rounds", "5", *patience)
+        two.wait_for_round(2)
+        two.kill_client(2)
+        two.kill_client(5)
+        one.start("--rounds", "3", *patience)
+        one.wait_for_round(2)
+        one.kill_client(3)
+        process = interrupted.start("--rounds", "50", "--clients", "2")
+        interrupted.wait_for_round(2)
+        # SuperLink, SuperExec, server, two clients
+        assert len(interrupted.processes()) >= 5
+        process.send_signal(signal.SIGINT)
+        interrupted.finish(seconds=15)
         two.finish(seconds=60)
         one.finish(seconds=60)
-        yield {1: one, 2: two}
-
-
-def wait_until(condition: Callable[[], object], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.02)
+        yield runs
 
 
 def enrolments() -> list[Path]:
     """Everything that single runs left in the parties' folders."""
     return list(Path(os.environ["UNSEEN_HOME"]).glob("simulation/*/*/runs/*"))
+
+
+def model_accuracy(path: Path) -> float:
+    """Measure a checkpoint on the public test split of the digits."""
+    task = get_task("digits")
+    network = task.make_network()
+    network.load_state_dict(load_file(path))
+    return training.evaluate(network, task.load(None).test, task, device="cpu").accuracy
 
 
 def windows(data: bytes, *, step: int = 1) -> NDArray[np.uint64]:
@@ -260,10 +279,10 @@ def windows(data: bytes, *, step: int = 1) -> NDArray[np.uint64]:
 
 
 def secrets_of(uploads: Iterable[Upload]) -> NDArray[np.uint64]:
-    """8-byte pieces of what a plain upload shows: count, metrics, coordinate pairs.
+    """8-byte pieces of what plain uploads show: metrics and coordinate pairs.
 
-    Pieces with several zero bytes (small counts, coordinates that did not move)
-    can appear anywhere by accident.
+    Pieces with several zero bytes (also every count) can appear by accident: that no
+    count travels follows from the fields and the equal size of all sealed uploads.
     """
     found = np.concatenate([windows(u.bulk, step=4) for u in uploads])
     zeros = (found[:, None].view(np.uint8) == 0).sum(axis=1)
@@ -322,6 +341,8 @@ def test_clients_send_nothing_but_sealed_bytes(encrypted: TappedRun) -> None:
     for upload in uploads:
         assert upload.bulk == b""
         assert len(upload.ciphertexts) in (CIPHERTEXT_BYTES, 270 * CIPHERTEXT_BYTES)
+    # One size for training, one for evaluation, whatever the shard.
+    assert len({len(data) for data in encrypted.of_kind("upload")}) == 2
     for data in partials:
         assert len(PartialReply.from_bytes(data).partials) in (
             PARTIAL_BYTES,
@@ -343,8 +364,10 @@ def test_superlink_stores_no_update_count_or_metric_in_the_clear(
         assert not any(name in data for data in encrypted.of_kind("partial"))
 
 
-def test_killed_client_costs_one_deadline_and_no_round(killed: dict[int, Run]) -> None:
-    run = killed[1]
+def test_killed_client_costs_one_deadline_and_no_round(
+    disturbances: dict[str, Run],
+) -> None:
+    run = disturbances["one-killed"]
     assert run.code == 0, run.output
     opened = [e for e in run.events("opened") if e["phase"] == "train"]
     assert [e["contributors"] for e in opened] == [
@@ -363,8 +386,10 @@ def test_killed_client_costs_one_deadline_and_no_round(killed: dict[int, Run]) -
     assert run.left == {}
 
 
-def test_two_killed_clients_fail_the_rounds_by_name(killed: dict[int, Run]) -> None:
-    run = killed[2]
+def test_two_killed_clients_fail_the_rounds_by_name(
+    disturbances: dict[str, Run],
+) -> None:
+    run = disturbances["two-killed"]
     assert run.code == 1, run.output
     assert "unseen: error: RunError: 2 rounds failed in a row" in run.output
     failed = run.events("round_failed")
@@ -374,19 +399,18 @@ def test_two_killed_clients_fail_the_rounds_by_name(killed: dict[int, Run]) -> N
     history = json.loads((run.out / "history.json").read_text())
     assert history["error"]["error"] == "RunError"
     assert history["rounds_opened"] == 1
-    with safe_open(run.out / "model.safetensors", framework="np") as model:
-        assert model.metadata() == {"round": "1"}
+    # The model was written again after the failed round 2: that of round 1.
+    _, after_round_1, after_round_2 = run.accuracies()
+    assert after_round_1 == after_round_2
+    assert model_accuracy(run.out / "model.safetensors") == after_round_1
     assert run.left == {}
     assert enrolments() == []
 
 
-def test_interrupted_run_leaves_its_folder_and_no_process(tmp_path: Path) -> None:
-    with disturbed(tmp_path) as run:
-        process = run.start("--rounds", "50", "--clients", "2")
-        wait_until(lambda: run.has_started(2), seconds=60)
-        assert len(run.processes()) >= 5  # SuperLink, SuperExec, server, two clients
-        process.send_signal(signal.SIGINT)
-        run.finish(seconds=15)
+def test_interrupted_run_leaves_its_folder_and_no_process(
+    disturbances: dict[str, Run],
+) -> None:
+    run = disturbances["interrupted"]
     assert run.code == 130
     assert "stopped by the user" in run.output
     assert run.left == {}
