@@ -8,6 +8,7 @@ import json
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -15,9 +16,11 @@ from rich.console import Console
 from experiments import keys_cli
 from experiments import options as o
 from experiments.errors import SettingsError
-from experiments.progress import Event
 from experiments.settings import RunSettings, default
 from experiments.summary import as_json, history, results_table
+
+if TYPE_CHECKING:
+    from experiments.launch import Launcher
 
 app = typer.Typer(
     name="unseen",
@@ -75,7 +78,7 @@ def run(  # noqa: PLR0917 - typer passes options by name
         device=device,
         port=port,
     )
-    _report(launcher.run(), launcher.out, json_output=json_output)
+    _launch(launcher, json_output=json_output)
 
 
 @app.command()
@@ -116,9 +119,16 @@ def _warn_about_key(settings: RunSettings) -> None:
         _complain("warning", f"a key of {settings.key_bits} bits is for trials only")
 
 
-def _report(events: list[Event], folder: Path, *, json_output: bool) -> None:
+def _launch(launcher: "Launcher", *, json_output: bool) -> None:
+    try:
+        events = launcher.run()
+    except KeyboardInterrupt:
+        # Typer would end without a word.
+        _complain("error", f"stopped; what was finished is in {launcher.out}")
+        raise typer.Exit(130) from None
+    folder = str(launcher.out)
     if json_output:
-        result = as_json(events) | {"run": str(folder)}
+        result = as_json(events) | {"run": folder}
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
         return
     console = Console()
@@ -139,6 +149,3 @@ def main() -> None:
         if error.hint:
             _complain("hint", error.hint)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _complain("error", "stopped; what was finished is in the run folder")
-        sys.exit(130)

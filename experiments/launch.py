@@ -97,6 +97,7 @@ class Launcher:
             raise
         except KeyboardInterrupt:
             self._fail("Interrupted", "stopped by the user", "")
+            write_history(self.out)
             self._finish(viewer)
             raise
         finally:

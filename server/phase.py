@@ -47,12 +47,13 @@ class Phase:
     ) -> None:
         self.bytes_up = 0
         self._data = broadcast.to_bytes()
-        self.bytes_down = len(self._data) * len(nodes)
+        enough = len(nodes) >= manifest.params.min_contributors
+        self.bytes_down = len(self._data) * len(nodes) if enough else 0
         self._number = broadcast.round
         self._phase = broadcast.phase
         self._sum = round_sum
         self._nodes = nodes
-        self._awaited = {node: client for client, node in nodes.items()}
+        self._awaited = {node: c for c, node in nodes.items()} if enough else {}
         self._manifest = manifest
         self._events = events
         self._started = time.monotonic()
@@ -65,7 +66,7 @@ class Phase:
     def messages(self, deadline_seconds: float) -> list[Message]:
         """Address the broadcast to every client; nobody if a sum needs more."""
         self.log("round_started", clients=list(self._nodes), bytes_down=self.bytes_down)
-        if len(self._nodes) < self._manifest.params.min_contributors:
+        if not self.bytes_down:
             return []
         trains = self._phase == TRAIN
         return messages(
@@ -92,11 +93,18 @@ class Phase:
             late = sorted(self._awaited.values())
             cohort.leave_out(late)
             self.log("dropped", clients=late, after=elapsed)
-        count = len(self._sum.contributors)
-        if count < self._manifest.params.min_contributors:
+        count, needed = (
+            len(self._sum.contributors),
+            self._manifest.params.min_contributors,
+        )
+        if len(self._nodes) < needed:
             raise TooFewUpdatesError(
-                f"round {self._number} has {count} of "
-                f"{self._manifest.params.min_contributors} required updates after "
+                f"round {self._number} has {len(self._nodes)} of {needed} needed "
+                f"clients; nobody was asked"
+            )
+        if count < needed:
+            raise TooFewUpdatesError(
+                f"round {self._number} has {count} of {needed} needed updates after "
                 f"{elapsed:.0f} s; nothing is opened"
             )
 

@@ -86,9 +86,17 @@ class Evaluation:
         self._config = config
         self._events = events
         self._test: Shard = load_shard(config.run_folder / "test.npz")
+        self._last: ArrayRecord | None = None
 
-    def __call__(self, server_round: int, arrays: ArrayRecord) -> MetricRecord:
-        """Evaluate on the public test split and write the checkpoint."""
+    def __call__(self, server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
+        """Evaluate on the public test split and write the checkpoint.
+
+        Returns:
+            Loss and accuracy; None after a failed round, the model is the same.
+        """
+        if arrays is self._last:
+            return None
+        self._last = arrays
         started = time.monotonic()
         state = arrays.to_torch_state_dict()
         network = self._config.task.make_network()
