@@ -91,12 +91,15 @@ class AggregationParams:
         _within("threshold", self.threshold, 1, self.num_holders)
         _within("max-corrupt", self.max_corrupt, 0, 255)
         _within("max-contributors", self.max_contributors, 1, 10_000)
+        self._check_quorum()
         _within(
             "min-contributors",
             self.min_contributors,
             self.max_corrupt + 2,  # two honest clients in every opened sum
             self.max_contributors,
         )
+
+    def _check_quorum(self) -> None:
         if 2 * self.threshold - self.num_holders <= self.max_corrupt:
             raise ParameterError(
                 f"threshold {self.threshold} of {self.num_holders} does not stop "

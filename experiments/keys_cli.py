@@ -8,11 +8,17 @@ import typer
 from rich.console import Console
 
 from clients.folder import check_folder
-from crypto.errors import CryptoError, ParameterError
-from crypto.manifest import DEPLOYMENT, SIMULATION, KeySet
+from crypto.errors import CryptoError, KeyMismatchError, ParameterError
+from crypto.manifest import DEPLOYMENT, SIMULATION, KeySet, read_json
+from crypto.params import AggregationParams
 from experiments.errors import SettingsError
 from experiments.keysets import SAFE_KEY_BITS, create_keyset, read_keyset
-from experiments.settings import default, default_threshold
+from experiments.settings import (
+    MAX_HOLDERS,
+    default,
+    default_threshold,
+    parameter_hint,
+)
 
 app = typer.Typer(no_args_is_help=True)
 _console = Console(highlight=False)
@@ -23,10 +29,18 @@ def create(  # noqa: PLR0917 - typer passes options by name
     out: Annotated[Path, typer.Option(help="Folder to make; must not exist.")],
     clients: Annotated[int, typer.Option(min=2)] = default("num-clients"),
     holders: Annotated[
-        int, typer.Option(help="Key holders.  [default: all clients]")
+        int,
+        typer.Option(
+            min=0, help="Key holders.  \\[default: up to 9]", show_default=False
+        ),
     ] = 0,
     threshold: Annotated[
-        int, typer.Option(help="Key holders that open a sum.  [default: most of them]")
+        int,
+        typer.Option(
+            min=0,
+            help="Key holders that open a sum.  \\[default: all but a third]",
+            show_default=False,
+        ),
     ] = 0,
     simulation: Annotated[
         bool, typer.Option(help="For runs on this machine; refused for deployment.")
@@ -36,14 +50,14 @@ def create(  # noqa: PLR0917 - typer passes options by name
     ] = None,
 ) -> None:
     """Hold the key ceremony: one folder per party, secrets in their owner's only."""
-    num_holders = holders or clients
-    key_bits = insecure_key_bits or default("key-bits")
+    num_holders = holders or min(clients, MAX_HOLDERS)
+    threshold = threshold or default_threshold(num_holders)
+    key_bits = default("key-bits") if insecure_key_bits is None else insecure_key_bits
+    _check_ceremony(clients, num_holders, threshold, key_bits)
     if key_bits < SAFE_KEY_BITS and not simulation:
         raise SettingsError(
             f"a key of {key_bits} bits protects nothing", "add --simulation to try it"
         )
-    if num_holders > clients:
-        raise SettingsError(f"{num_holders} key holders among {clients} clients")
     started = time.monotonic()
     with _console.status("searching two safe primes, 5 to 40 seconds at 3072 bits"):
         try:
@@ -51,7 +65,7 @@ def create(  # noqa: PLR0917 - typer passes options by name
                 out,
                 num_clients=clients,
                 num_holders=num_holders,
-                threshold=threshold or default_threshold(num_holders),
+                threshold=threshold,
                 key_bits=key_bits,
                 purpose=SIMULATION if simulation else DEPLOYMENT,
             )
@@ -72,20 +86,67 @@ def check(folder: Annotated[Path, typer.Argument(help="A key set.")]) -> None:
     """Check a key set: public values, and every party's folder that is there."""
     keys = read_keyset(folder)
     problems = []
-    parties = [folder / f"client-{i}" for i in sorted(keys.roster.clients)]
-    for party in (path for path in parties if path.exists()):
+    parties = {i: folder / f"client-{i}" for i in sorted(keys.roster.clients)}
+    for client_id, party in parties.items():
+        if not party.exists():
+            continue
         try:
-            check_folder(party, keys)
+            _check_party(party, keys, client_id)
             _console.print(f"{party.name}: good")
         except CryptoError as error:
             problems.append(party.name)
             _console.print(f"{party.name}: {error}")
+    try:
+        server = folder / "server" / "keys.json"
+        if server.exists() and KeySet.from_dict(read_json(server)) != keys:
+            problems.append("server")
+    except CryptoError:
+        problems.append("server")
     if problems:
         raise SettingsError(
             f"{len(problems)} folders do not fit the keys: {', '.join(problems)}",
             "restore them from a backup, or create new keys",
         )
     _describe(keys)
+
+
+def _check_ceremony(
+    clients: int, num_holders: int, threshold: int, key_bits: int
+) -> None:
+    """Refuse keys that no run could use, before any prime is searched."""
+    if num_holders > clients:
+        raise SettingsError(
+            f"{num_holders} key holders among {clients} clients",
+            "change --holders or --clients",
+        )
+    try:
+        AggregationParams(
+            mode="paillier",
+            key_bits=key_bits,
+            num_holders=num_holders,
+            threshold=threshold,
+            max_corrupt=0,
+            min_contributors=2,
+            max_contributors=clients,
+            value_bits=default("value-bits"),
+            clip=1.0,
+            w_max=1,
+        )
+    except ParameterError as error:
+        raise SettingsError(str(error), parameter_hint(error)) from None
+
+
+def _check_party(party: Path, keys: KeySet, client_id: int) -> None:
+    """Check one client's folder against the key set.
+
+    Raises:
+        CryptoError: If something is missing, damaged or belongs elsewhere.
+    """
+    if KeySet.from_dict(read_json(party / "keys.json")) != keys:
+        raise KeyMismatchError(f"{party / 'keys.json'} pins other keys")
+    identity, _ = check_folder(party, keys)
+    if identity.client_id != client_id:
+        raise KeyMismatchError(f"{party} holds the identity of another client")
 
 
 def _describe(keys: KeySet) -> None:
@@ -96,7 +157,10 @@ def _describe(keys: KeySet) -> None:
         "key": f"{key.key_bits} bits, {key.fingerprint}",
         "clients": len(keys.roster.clients),
         "key holders": f"clients {', '.join(map(str, keys.roster.holder_ids))}",
-        "to open a sum": f"{key.threshold} of {key.num_holders}",
+        "to open a sum": f"{key.threshold} of {key.num_holders}: "
+        f"{key.threshold - 1} may collude, "
+        f"{max(0, 2 * key.threshold - key.num_holders - 1)} may cheat, "
+        f"{key.num_holders - key.threshold} may be away",
     }
     for name, value in rows.items():
         _console.print(f"  {name:14} {value}")

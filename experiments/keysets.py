@@ -80,7 +80,9 @@ def write_keyset(
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".keys-", dir=folder.parent))
     except OSError as error:
-        raise SettingsError(f"cannot write {folder.parent}: {error.strerror}") from None
+        raise SettingsError(
+            f"cannot write {folder.parent}: {error.strerror}", "choose another --out"
+        ) from None
     try:
         _write_parties(draft, keys, identities, holders)
         draft.rename(folder)
@@ -126,7 +128,8 @@ def read_keyset(folder: Path) -> KeySet:
         keys.public_key.verify()
     except CryptoError as error:
         raise SettingsError(
-            str(error), "these are not keys made by this version; create new ones"
+            f"{folder / 'keys.json'}: {error}",
+            "these are not keys made by this version; create new ones",
         ) from None
     return keys
 

@@ -24,6 +24,7 @@ from crypto.provenance import PROTOCOL, code_digest
 from experiments.engine import ClientSpec, EngineError, ProcessEngine
 from experiments.errors import RunFailedError, SettingsError
 from experiments.prepare import PreparedRun, enrol, share_out, simulation_keys
+from experiments.processes import is_port_free
 from experiments.progress import Event, follow, show
 from experiments.settings import PROJECT, RunSettings
 from experiments.summary import write_history
@@ -70,6 +71,7 @@ class Launcher:
         self._port = port
         self._events = EventLog(self.out / "events.jsonl")
         self._done = threading.Event()
+        self._was_there = self.out
 
     def run(self) -> list[Event]:
         """Run to the end and return the run's events.
@@ -79,6 +81,11 @@ class Launcher:
             RunFailedError: If the run was started and failed; its folder is kept.
         """
         task, params = self._settings.checked()
+        if self._port and not is_port_free(self._port):
+            raise SettingsError(
+                f"port {self._port} of this machine is taken",
+                "choose another --port, or none to get a free one",
+            )
         self._make_folder()
         viewer = threading.Thread(target=self._show, daemon=True)
         viewer.start()
@@ -93,7 +100,7 @@ class Launcher:
         except SettingsError as error:
             self._finish(viewer)
             if error.exit_code == SettingsError.exit_code:
-                shutil.rmtree(self.out, ignore_errors=True)
+                self._remove_folder()
             raise
         except KeyboardInterrupt:
             self._fail("Interrupted", "stopped by the user", "")
@@ -109,12 +116,23 @@ class Launcher:
             raise SettingsError(
                 f"{self.out} is not an empty folder", "choose another --out"
             )
+        parents = (path for path in (self.out, *self.out.parents) if path.exists())
+        self._was_there = next(parents)
         try:
             (self.out / "logs").mkdir(parents=True)
         except OSError as error:
             raise SettingsError(
                 f"cannot write {self.out}: {error.strerror}", "choose another --out"
             ) from None
+
+    def _remove_folder(self) -> None:
+        """Leave the disk as it was: folders that were there before stay."""
+        made = self.out.relative_to(self._was_there).parts
+        if made:
+            shutil.rmtree(self._was_there / made[0], ignore_errors=True)
+            return
+        shutil.rmtree(self.out / "logs", ignore_errors=True)
+        (self.out / "events.jsonl").unlink(missing_ok=True)
 
     def _show(self) -> None:
         if self._console is not None:

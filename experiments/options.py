@@ -69,7 +69,8 @@ MaxFailedRounds = Annotated[
 Keys = Annotated[Path | None, Option(help="Key set.  \\[default: this machine's own]")]
 Node = Annotated[str, Option(help="thin, or stock: Flower's own, slow.")]
 Port = Annotated[
-    int | None, Option(help="Port of the SuperLink.  \\[default: a free one]")
+    int | None,
+    Option(min=1, max=65535, help="Port of the SuperLink.  \\[default: a free one]"),
 ]
 InsecureKeyBits = Annotated[
     int | None, Option(help="A smaller key, for trying things out only.")
@@ -86,7 +87,9 @@ def run_settings(options: Mapping[str, Any]) -> RunSettings:
         for item in fields(RunSettings)
         if item.name in options
     }
-    key_bits = options["insecure_key_bits"] or default("key-bits")
+    key_bits = options["insecure_key_bits"]
+    if key_bits is None:
+        key_bits = default("key-bits")
     rest = {
         "rounds": default("num-rounds"),
         "strategy": default("strategy"),

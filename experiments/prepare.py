@@ -140,6 +140,12 @@ def simulation_keys(
             f"{wanted[2]}",
             "pass the same numbers as the keys were made with, or create new keys",
         )
+    for client_id in keys.roster.clients:
+        if not (folder / f"client-{client_id}" / "identity.json").is_file():
+            raise SettingsError(
+                f"{folder} has no folder client-{client_id}",
+                "restore it from a backup, or create new keys",
+            )
     return folder, keys
 
 

@@ -1,5 +1,6 @@
 """The settings of one run: defaults, checks, and the parameters that follow."""
 
+import math
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -84,6 +85,9 @@ class RunSettings:
                 f"task {task.name!r} needs data", "pass its folder with --data DIR"
             )
         holders = min(self.clients, MAX_HOLDERS)
+        self._check_numbers()
+        if not task.needs_data and self.data is not None:
+            raise SettingsError(f"task {task.name!r} takes no data", "leave out --data")
         threshold = self.threshold or default_threshold(holders)
         needed = self.min_contributors or threshold
         try:
@@ -101,7 +105,7 @@ class RunSettings:
                 metrics=dict(task.metric_bounds),
             )
         except ParameterError as error:
-            raise SettingsError(str(error)) from None
+            raise SettingsError(str(error), parameter_hint(error)) from None
         return task, params
 
     def _check_words(self) -> None:
@@ -120,6 +124,16 @@ class RunSettings:
                 f"a run needs at least 2 clients, got {self.clients}",
                 "the sum over one client is that client's update",
             )
+
+    def _check_numbers(self) -> None:
+        for name in ("learning_rate", "round_deadline"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                option = name.replace("_", "-")
+                raise SettingsError(
+                    f"{option} must be a finite number, got {value}",
+                    f"change --{option}; 0 takes the task's (round-deadline: seconds)",
+                )
 
     def run_config(self, params: AggregationParams) -> dict[str, str | int | float]:
         """Return the run configuration that differs from the defaults."""
@@ -161,6 +175,14 @@ class RunSettings:
     def insecure(self) -> bool:
         """Whether the key is smaller than the default; the run is marked so."""
         return bool(self.key_bits < default("key-bits"))
+
+
+def parameter_hint(error: ParameterError) -> str:
+    """Name the option to change for parameters that cannot work."""
+    text = str(error)
+    options = ("threshold", "min-contributors", "value-bits", "clip", "holders")
+    named = [name for name in options if text.startswith(name)] or ["threshold"]
+    return "change --" + ("insecure-key-bits" if "key" in text[:8] else named[0])
 
 
 def default_threshold(num_holders: int) -> int:

@@ -95,6 +95,8 @@ def load_spam(folder: Path | None) -> Dataset:
     """
     if folder is None:
         raise TaskError("task spam needs a data folder", hint=_SPAM_HINT)
+    if folder.exists() and not folder.is_dir():
+        raise TaskError(f"{folder} is not a folder", hint=_SPAM_HINT)
     train, test = (_read_mails(folder / name) for name in _SPAM_FILES)
     train_words, test_words = (
         [distinct_words(text) for text in mails["text"].to_pylist()]

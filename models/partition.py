@@ -54,7 +54,7 @@ def partition(
         raise TaskError(
             f"cannot share out {len(labels)} training examples among "
             f"{num_clients} clients",
-            hint=f"choose between 1 and {len(labels)} clients",
+            hint=f"choose between 2 and {len(labels)} clients",
         )
     if scheme == "iid":
         return _iid(labels, num_clients, seed)
