@@ -399,9 +399,7 @@ def test_two_killed_clients_fail_the_rounds_by_name(
     history = json.loads((run.out / "history.json").read_text())
     assert history["error"]["error"] == "RunError"
     assert history["rounds_opened"] == 1
-    # The model was written again after the failed round 2: that of round 1.
-    _, after_round_1, after_round_2 = run.accuracies()
-    assert after_round_1 == after_round_2
+    _, after_round_1 = run.accuracies()  # a failed round changes no model
     assert model_accuracy(run.out / "model.safetensors") == after_round_1
     assert run.left == {}
     assert enrolments() == []
