@@ -3,17 +3,20 @@
 An ordinary Flower app; the mod seals whatever it replies.
 """
 
+import secrets
 import zlib
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app.user_config import UserConfig
 from flwr.clientapp import ClientApp
 
-from clients.folder import open_member
-from clients.mod import secure_mod
+from clients.folder import Member, open_member
+from clients.mod import SecureMod
 from crypto.layout import NUM_EXAMPLES
+from crypto.manifest import SIMULATION
 from models import training
 from models.shards import Shard, load_shard
 from models.tasks import Task, get_task
@@ -22,7 +25,13 @@ from models.tasks import Task, get_task
 # it also makes training repeatable.
 torch.set_num_threads(1)
 
-app = ClientApp(mods=[secure_mod])
+
+def _architecture(run_config: UserConfig) -> str:
+    """Describe the network that `_load` makes, for the client's policy."""
+    return str(get_task(str(run_config["task"])).make_network())
+
+
+app = ClientApp(mods=[SecureMod(_architecture)])
 
 
 @app.train()
@@ -38,7 +47,7 @@ def train(message: Message, context: Context) -> Message:
         epochs=int(run["local-epochs"]) or task.local_epochs,
         batch_size=int(run["batch-size"]) or task.batch_size,
         learning_rate=float(run["learning-rate"]) or task.learning_rate,
-        seed=_seed(run["seed"], config["server-round"], member.identity.client_id),
+        seed=_seed(member, run["seed"], config["server-round"]),
         device=_device(context),
     )
     metrics = MetricRecord(
@@ -77,9 +86,16 @@ def _shard(path: Path) -> Shard:
     return load_shard(path)
 
 
-def _seed(*parts: object) -> int:
-    """Return a seed that differs for every client and round, but not between runs."""
-    return zlib.crc32(repr(parts).encode())
+def _seed(member: Member, *proposed: object) -> int:
+    """Return a seed that differs for every client and round.
+
+    In a simulation it is the same in every run. Elsewhere the server must not be able
+    to make a client train twice alike: two sums that differ by one client would then
+    differ by exactly that client's update.
+    """
+    if member.manifest.keys.purpose == SIMULATION:
+        return zlib.crc32(repr((*proposed, member.identity.client_id)).encode())
+    return secrets.randbits(63)
 
 
 def _device(context: Context) -> str:

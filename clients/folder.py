@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from clients.policy import read_policy
+from clients.policy import Policy, read_policy
 from clients.state import ClientState
 from crypto.errors import KeyMismatchError
 from crypto.identity import Identity
@@ -43,6 +43,7 @@ class Member:
         holder: Its share of the key; None if it is not a key holder.
         state: What it sent and opened so far.
         shard: Where its training data lies.
+        policy: What it agrees to; the manifest does.
     """
 
     run_id: bytes
@@ -51,6 +52,7 @@ class Member:
     holder: KeyHolder | None
     state: ClientState
     shard: Path
+    policy: Policy
 
     def opener(self) -> Opener:
         """Return the key-holder side of this client.
@@ -60,7 +62,13 @@ class Member:
         """
         if self.holder is None:
             raise KeyMismatchError("this client is not a key holder")
-        return Opener(self.manifest, self.identity, self.holder, self.state)
+        return Opener(
+            self.manifest,
+            self.identity,
+            self.holder,
+            self.state,
+            self.policy.min_set_change,
+        )
 
 
 def data_home() -> Path:
@@ -119,9 +127,10 @@ def open_member(node_config: NodeConfig) -> Member:
     run = str(node_config.get("run-id") or newest_run(folder))
     if not (folder / "runs" / run / "manifest.json").is_file():
         raise KeyMismatchError(f"{folder} is not enrolled in run {run}")
-    member = _read_member(folder, run)
     # Read anew each time: a stricter policy counts from the next message on.
-    read_policy(folder / "policy.toml").check(member.manifest)
+    member = _read_member(folder, run, read_policy(folder / "policy.toml"))
+    # Whoever made the manifest: an enrolment is no reason to lower the floors.
+    member.policy.check(member.manifest)
     return member
 
 
@@ -138,7 +147,7 @@ def newest_run(folder: Path) -> str:
 
 
 @lru_cache(maxsize=64)
-def _read_member(folder: Path, run: str) -> Member:
+def _read_member(folder: Path, run: str, policy: Policy) -> Member:
     keys = KeySet.from_dict(read_json(folder / "keys.json"))
     keys.public_key.verify()
     enrolment = folder / "runs" / run
@@ -156,6 +165,7 @@ def _read_member(folder: Path, run: str) -> Member:
         holder=holder,
         state=ClientState(folder / "state.sqlite"),
         shard=enrolment / "shard.npz",
+        policy=policy,
     )
 
 

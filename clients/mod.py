@@ -4,76 +4,151 @@
 
 The mod recomputes the round's context from what the client pinned, lets the app
 train, and replaces its reply by a sealed upload. It answers hello and opening
-requests itself. Whatever goes wrong, the server learns the exception's class name and
-nothing else; the text stays in the client's log.
+requests itself. Whatever goes wrong, the server learns one name out of
+`crypto.errors.ERROR_NAMES` and nothing else; the text stays in the client's log.
 """
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 
-import numpy as np
-from flwr.app import (
-    Array,
-    ArrayRecord,
-    ConfigRecord,
-    Context,
-    Message,
-    MessageType,
-    Metadata,
-    RecordDict,
-)
+from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.app.user_config import UserConfig
 from flwr.clientapp.typing import ClientAppCallable
-from numpy.typing import NDArray
 
+from clients.carriage import carry, uncarry
+from clients.exchange import app_fails, app_message, contribution_of
 from clients.folder import Member, open_member
-from crypto.errors import ContextMismatchError, MalformedMessageError, ParameterError
-from crypto.layout import EVALUATE, NUM_EXAMPLES, TRAIN
+from crypto.context import RoundFacts
+from crypto.errors import (
+    ERROR_NAMES,
+    AppError,
+    ContextMismatchError,
+    CryptoError,
+    MalformedMessageError,
+    ParameterError,
+)
+from crypto.layout import EVALUATE, TRAIN
 from crypto.params import AggregationParams
 from crypto.provenance import PROTOCOL, code_digest
 from crypto.sealing import seal
 from crypto.vector import Contribution
-from crypto.wire import Broadcast, Hello, OpenRequest
-from models.parameters import layout_of, to_vector
+from crypto.wire import Broadcast, Challenge, Hello, OpenRequest
+from models.fingerprint import network_digest
 
-RECORD = "unseen"
-BULK = "unseen-bulk"
-_INLINE_BYTES = 10_000_000  # above, Flower's chunked arrays carry bytes faster
 _PHASES = {MessageType.TRAIN: TRAIN, MessageType.EVALUATE: EVALUATE}
 
 logger = logging.getLogger(__name__)
 
 
-def secure_mod(
-    message: Message, context: Context, call_next: ClientAppCallable
-) -> Message:
-    """Seal what the app replies; answer hello and opening requests.
+class SecureMod:
+    """Seals what the app replies; answers hello and opening requests.
 
     Key folder, run and policy come from the node's own configuration
     (`clients.folder`); the message only proposes.
+
+    Args:
+        architecture: Describes the network that the app makes under a run
+            configuration, as text, for the policy's list of networks. Without it, the
+            digest of a network is that of its parameters' layout alone.
     """
-    try:
-        content = _answer(message, context, call_next)
-    except Exception as error:  # whatever it is, its text must not leave
-        logger.exception("refused: %s", type(error).__name__)
-        content = _carry("error", type(error).__name__.encode())
-    return Message(content, reply_to=message)
+
+    def __init__(self, architecture: Callable[[UserConfig], str] | None = None) -> None:
+        self._architecture = architecture
+
+    def __call__(
+        self, message: Message, context: Context, call_next: ClientAppCallable
+    ) -> Message:
+        """Answer a message with sealed bytes, or with the name of an error."""
+        try:
+            content = self._answer(message, context, call_next)
+        except Exception as error:  # whatever it is, its text must not leave
+            content = carry("error", _refusal(error).encode())
+        return Message(content, reply_to=message)
+
+    def _answer(
+        self, message: Message, context: Context, call_next: ClientAppCallable
+    ) -> RecordDict:
+        kind, data = uncarry(message)
+        member = open_member(context.node_config)
+        if kind == "hello":
+            return carry("hello", _hello(member, data))
+        if kind == "open":
+            return carry("partial", _open(member, data))
+        if kind == "prove":
+            return carry("proof", _prove(member, data))
+        if kind != "round":
+            raise MalformedMessageError
+        return carry(
+            "upload", self._take_part(member, data, message, context, call_next)
+        )
+
+    def _take_part(
+        self,
+        member: Member,
+        data: bytes,
+        message: Message,
+        context: Context,
+        call_next: ClientAppCallable,
+    ) -> bytes:
+        """Train or evaluate, and return the sealed upload."""
+        broadcast = Broadcast.from_bytes(data)
+        if _PHASES.get(message.metadata.message_type) != broadcast.phase:
+            raise ContextMismatchError(
+                "the message asks for another phase than it names"
+            )
+        _check_numbers(context, member.manifest.params)
+        facts = broadcast.facts(context.run_config)
+        if facts.run_id != member.run_id:
+            raise ContextMismatchError("this client is not enrolled in that run")
+        request = app_message(broadcast, message)
+        self._check_network(member, broadcast, context)
+        digest = facts.context(member.manifest)
+        key = (facts.run_id, facts.round, facts.phase)
+        sent = member.state.begin_upload(*key, digest)
+        if sent is not None:
+            return sent
+        contribution = contribution_of(broadcast, request, context, call_next)
+        upload = _seal(contribution, member, facts, digest)
+        member.state.finish_upload(*key, upload)
+        logger.info(
+            "round %d phase %d: sent %d bytes", facts.round, facts.phase, len(upload)
+        )
+        return upload
+
+    def _check_network(
+        self, member: Member, broadcast: Broadcast, context: Context
+    ) -> None:
+        """Refuse a network that this client's policy does not allow."""
+        if member.policy.networks is None:
+            return
+        architecture = ""
+        if self._architecture is not None:
+            with app_fails():
+                architecture = self._architecture(context.run_config)
+        arrays = dict(broadcast.named_arrays())
+        member.policy.check_network(network_digest(architecture, arrays))
 
 
-def _answer(
-    message: Message, context: Context, call_next: ClientAppCallable
-) -> RecordDict:
-    kind, data = _uncarry(message.content)
-    member = open_member(context.node_config)
-    if kind == "hello":
-        return _carry("hello", _hello(member).to_bytes())
-    if kind == "open":
-        return _carry("partial", _open(member, data))
-    if kind != "round":
-        raise MalformedMessageError
-    return _carry("upload", _take_part(member, data, message, context, call_next))
+secure_mod = SecureMod()
 
 
-def _hello(member: Member) -> Hello:
-    return Hello(
+def _refusal(error: Exception) -> str:
+    """Log why this client refuses, and return the name that may leave."""
+    name = type(error).__name__
+    if not isinstance(error, CryptoError) or name not in ERROR_NAMES:
+        logger.error("refused: AppError", exc_info=error)
+        return AppError.__name__
+    if isinstance(error, AppError):
+        logger.error("refused: AppError: %s", error, exc_info=error.__cause__)
+    else:
+        logger.warning("refused: %s: %s", f"{error.code} {name}".strip(), error)
+    return name
+
+
+def _hello(member: Member, data: bytes) -> bytes:
+    nonce = Challenge.from_bytes(data).nonce
+    hello = Hello(
         client_id=member.identity.client_id,
         protocol=PROTOCOL,
         code=code_digest(),
@@ -81,13 +156,12 @@ def _hello(member: Member) -> Hello:
         params=member.manifest.params.digest(),
         run_id=member.run_id,
     )
+    signature = member.identity.sign(hello.signed_bytes(nonce))
+    return replace(hello, signature=signature).to_bytes()
 
 
 def _open(member: Member, data: bytes) -> bytes:
-    request = OpenRequest.from_bytes(data)
-    if request.run_id != member.run_id:
-        raise ContextMismatchError("this client is not enrolled in that run")
-    own = member.state.upload_context(request.run_id, request.round, request.phase)
+    request, own = _opening(member, data)
     reply = member.opener().answer(request, own).to_bytes()
     logger.info(
         "round %d phase %d: opened a sum of %d updates",
@@ -98,39 +172,18 @@ def _open(member: Member, data: bytes) -> bytes:
     return reply
 
 
-def _take_part(
-    member: Member,
-    data: bytes,
-    message: Message,
-    context: Context,
-    call_next: ClientAppCallable,
-) -> bytes:
-    """Train or evaluate, and return the sealed upload."""
-    broadcast = Broadcast.from_bytes(data)
-    if _PHASES.get(message.metadata.message_type) != broadcast.phase:
-        raise ContextMismatchError("the message asks for another phase than it names")
-    _check_numbers(context, member.manifest.params)
-    facts = broadcast.facts(context.run_config)
-    if facts.run_id != member.run_id:
+def _prove(member: Member, data: bytes) -> bytes:
+    request, own = _opening(member, data)
+    return member.opener().prove(request, own).to_bytes()
+
+
+def _opening(member: Member, data: bytes) -> tuple[OpenRequest, bytes | None]:
+    """Read an opening request; return this client's own context of that round, too."""
+    request = OpenRequest.from_bytes(data)
+    if request.run_id != member.run_id:
         raise ContextMismatchError("this client is not enrolled in that run")
-    digest = facts.context(member.manifest)
-    key = (facts.run_id, facts.round, facts.phase)
-    sent = member.state.begin_upload(*key, digest)
-    if sent is not None:
-        return sent
-    reply = call_next(_app_message(broadcast, message), context)
-    upload = seal(
-        _contribution(broadcast, reply),
-        manifest=member.manifest,
-        layout=facts.layout(member.manifest),
-        context=digest,
-        identity=member.identity,
-    ).to_bytes()
-    member.state.finish_upload(*key, upload)
-    logger.info(
-        "round %d phase %d: sent %d bytes", facts.round, facts.phase, len(upload)
-    )
-    return upload
+    own = member.state.upload_context(request.run_id, request.round, request.phase)
+    return request, own
 
 
 def _check_numbers(context: Context, params: AggregationParams) -> None:
@@ -155,76 +208,17 @@ def _check_numbers(context: Context, params: AggregationParams) -> None:
             )
 
 
-def _app_message(broadcast: Broadcast, message: Message) -> Message:
-    """Build the message the app reads: only what the round's context covers.
-
-    The original metadata could carry something different to every client.
-    """
-    records = {name: ConfigRecord(dict(r)) for name, r in broadcast.records.items()}  # type: ignore[arg-type]
-    arrays = ArrayRecord({name: Array(a) for name, a in broadcast.named_arrays()})
-    neutral = Metadata(
-        run_id=message.metadata.run_id,
-        message_id="",
-        src_node_id=0,
-        dst_node_id=0,
-        reply_to_message_id="",
-        group_id=str(broadcast.round),
-        created_at=0.0,
-        ttl=0.0,
-        message_type=message.metadata.message_type,
-    )
-    content = RecordDict({broadcast.arrays_key: arrays, **records})
-    # `metadata` is how Flower itself builds messages; its overloads leave it out.
-    built: Message = Message(content=content, metadata=neutral)  # type: ignore[call-overload]
-    return built
-
-
-def _contribution(broadcast: Broadcast, reply: Message) -> Contribution:
-    """Read the app's reply: new arrays, an example count and metrics."""
-    metrics: dict[str, float] = {}
-    for record in reply.content.metric_records.values():
-        metrics.update(
-            {k: float(v) for k, v in record.items() if not isinstance(v, list)}
+def _seal(
+    contribution: Contribution, member: Member, facts: RoundFacts, digest: bytes
+) -> bytes:
+    try:
+        upload = seal(
+            contribution,
+            manifest=member.manifest,
+            layout=facts.layout(member.manifest),
+            context=digest,
+            identity=member.identity,
         )
-    if NUM_EXAMPLES not in metrics:
-        raise ParameterError(f"the app's reply has no metric {NUM_EXAMPLES!r}")
-    num_examples = int(metrics.pop(NUM_EXAMPLES))
-    update = np.zeros(0, dtype=np.float32)
-    if broadcast.phase == TRAIN:
-        update = _update(broadcast, reply)
-    return Contribution(update, num_examples, metrics)
-
-
-def _update(broadcast: Broadcast, reply: Message) -> NDArray[np.float32]:
-    """Return local minus global parameters, shape (dim,), float32."""
-    records = list(reply.content.array_records.values())
-    if len(records) != 1:
-        raise ParameterError(f"the app's reply has {len(records)} array records, not 1")
-    before = dict(broadcast.named_arrays())
-    layout = layout_of(before)
-    after = {name: array.numpy() for name, array in records[0].items()}
-    update = to_vector(after, layout) - to_vector(before, layout)
-    return update.astype(np.float32)
-
-
-def _carry(kind: str, data: bytes) -> RecordDict:
-    """Wrap bytes for Flower; few objects are fast, and large ones are chunked."""
-    if len(data) <= _INLINE_BYTES:
-        return RecordDict({RECORD: ConfigRecord({"kind": kind, "data": data})})
-    bulk = ArrayRecord({"data": Array(np.frombuffer(data, dtype=np.uint8))})
-    return RecordDict({RECORD: ConfigRecord({"kind": kind}), BULK: bulk})
-
-
-def _uncarry(content: RecordDict) -> tuple[str, bytes]:
-    """Unwrap what the server's `server.carriage` wrapped.
-
-    Raises:
-        MalformedMessageError: If it is something else.
-    """
-    record = content.config_records.get(RECORD, ConfigRecord())
-    kind, data = record.get("kind"), record.get("data")
-    if BULK in content.array_records:
-        data = content.array_records[BULK]["data"].numpy().tobytes()
-    if not isinstance(kind, str) or not isinstance(data, bytes):
-        raise MalformedMessageError
-    return kind, data
+    except ParameterError as error:  # it does not fit the round: the app's doing
+        raise AppError("the ClientApp's reply does not fit the round") from error
+    return upload.to_bytes()

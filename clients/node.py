@@ -40,7 +40,7 @@ from clients.flower_internals import (
     connect,
 )
 from clients.folder import refuse_foreign_simulation
-from crypto.errors import CryptoError
+from crypto.errors import AppError, CryptoError
 
 _log = logging.getLogger("unseen.node")
 
@@ -113,9 +113,9 @@ class Node:
                 )
         except RunEndedError:
             _log.info("dropped a message of run %d: it has ended", announcement.run_id)
-        except Exception as error:
+        except Exception:
             _log.exception("could not fetch a message of run %d", announcement.run_id)
-            self._send(_error_reply(announcement.head, error), time.monotonic())
+            self._send(_error_reply(announcement.head), time.monotonic())
         else:
             (self._quick if _is_quick(message) else self._work).put(message)
         return True
@@ -134,9 +134,9 @@ class Node:
         try:
             reply = app(message, self._contexts[message.metadata.run_id])
             _require_message(reply)
-        except Exception as error:
+        except Exception:
             _log.exception("the ClientApp failed")
-            reply = _error_reply(message, error)
+            reply = _error_reply(message)
         self._send(reply, started)
 
     def _send(self, reply: Message, started: float) -> None:
@@ -156,7 +156,7 @@ def _is_quick(message: Message) -> bool:
     if not message.has_content():
         return False
     record = message.content.config_records.get("unseen")
-    return record is not None and record.get("kind") in ("hello", "open")
+    return record is not None and record.get("kind") in ("hello", "open", "prove")
 
 
 def _require_message(reply: object) -> None:
@@ -164,10 +164,10 @@ def _require_message(reply: object) -> None:
         raise TypeError(f"expected a message as reply, got {type(reply).__name__}")
 
 
-def _error_reply(message: Message, error: Exception) -> Message:
-    # Only the class name: an exception's text can carry private data.
+def _error_reply(message: Message) -> Message:
+    # Whatever happened: an exception's text, and its name, can carry private data.
     return Message(
-        Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, type(error).__name__),
+        Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, AppError.__name__),
         reply_to=message,
     )
 

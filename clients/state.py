@@ -5,9 +5,10 @@ belongs to the share: the same share with an empty table would open rounds twice
 Implements PROTOCOL.md section 9.
 """
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -17,8 +18,8 @@ from crypto.errors import KeyMismatchError, RoundClosedError, SecondSetError
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS served (
     key_id BLOB, run_id BLOB, round INTEGER, phase INTEGER,
-    set_digest BLOB NOT NULL, response_digest BLOB NOT NULL, response BLOB NOT NULL,
-    time REAL NOT NULL,
+    set_digest BLOB NOT NULL, contributors TEXT NOT NULL,
+    response_digest BLOB NOT NULL, response BLOB NOT NULL, time REAL NOT NULL,
     PRIMARY KEY (key_id, run_id, round, phase)
 );
 CREATE TABLE IF NOT EXISTS uploads (
@@ -78,6 +79,18 @@ class ClientState:
             ).fetchone()
         return int(row[0] or 0)
 
+    def contributors(
+        self, key_id: bytes, run_id: bytes, phase: int
+    ) -> list[frozenset[int]]:
+        """Return whose updates were in each sum opened in a phase of a run."""
+        with self._transaction() as database:
+            rows = database.execute(
+                "SELECT DISTINCT contributors FROM served "
+                "WHERE key_id = ? AND run_id = ? AND phase = ?",
+                (key_id, run_id, phase),
+            ).fetchall()
+        return [frozenset(json.loads(ids)) for (ids,) in rows]
+
     def record(
         self,
         key_id: bytes,
@@ -86,6 +99,7 @@ class ClientState:
         phase: int,
         *,
         digest: bytes,
+        contributors: Collection[int],
         response: bytes,
     ) -> None:
         """Commit the set that is opened in a round, before the answer leaves.
@@ -93,12 +107,12 @@ class ClientState:
         Raises:
             SecondSetError: If another request was recorded meanwhile.
         """
-        checksum = sha256(response).digest()
-        row = (key_id, run_id, server_round, phase, digest, checksum, response)
+        ids, checksum = json.dumps(list(contributors)), sha256(response).digest()
+        row = (key_id, run_id, server_round, phase, digest, ids, checksum, response)
         try:
             with self._transaction() as database:
                 database.execute(
-                    "INSERT INTO served VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO served VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (*row, time.time()),
                 )
         except sqlite3.IntegrityError:

@@ -12,29 +12,35 @@ import numpy as np
 from gmpy2 import mpz
 
 from crypto import packing, paillier
+from crypto.binding import binding_powers
 from crypto.context import RoundFacts
 from crypto.encoding import u32
 from crypto.errors import (
     BadPartialError,
     ContextMismatchError,
     DecryptionRefusedError,
+    InvalidProofError,
     MalformedMessageError,
     ParameterError,
 )
+from crypto.knowledge import verify as verify_knowledge
 from crypto.layout import Layout
 from crypto.manifest import Manifest
+from crypto.partial_proof import PartialStatement
 from crypto.sealing import unpack_plain
-from crypto.threshold import combine
+from crypto.threshold import combine, open_one
 from crypto.vector import Aggregate, IntVector, decode, encode
 from crypto.wire import (
     DIGEST_BYTES,
     Entry,
     OpenRequest,
+    PartialProof,
     PartialReply,
     Upload,
+    pack_integers,
     partial_signed_bytes,
     unpack_ciphertexts,
-    unpack_partials,
+    unpack_integers,
 )
 
 
@@ -78,6 +84,7 @@ class RoundSum:
         Raises:
             ContextMismatchError: If it was made for another context.
             InvalidSignatureError: If its client is unknown or did not sign it.
+            InvalidProofError: If its client does not prove what it encrypted.
             DecryptionRefusedError: If the client is in the sum already, or it is full.
             MalformedMessageError: If a ciphertext is missing or out of range.
             NonFiniteError: If a contribution in the clear has NaN or infinity.
@@ -116,7 +123,8 @@ class RoundSum:
 
     def open_request(self) -> OpenRequest:
         """Ask for the opening of this sum: every contributor's signed part."""
-        facts = self._facts
+        facts, key = self._facts, self._manifest.keys.public_key
+        powers = binding_powers(key, self._set_digest(), self.num_ciphertexts)
         return OpenRequest(
             run_id=facts.run_id,
             round=facts.round,
@@ -127,6 +135,7 @@ class RoundSum:
             run_config=facts.run_config,
             records=facts.records,
             entries=[self._entries[i].to_bytes() for i in self.contributors],
+            powers=pack_integers(powers, key),
         )
 
     def check_partial(self, reply: PartialReply, client_id: int) -> list[mpz]:
@@ -147,20 +156,64 @@ class RoundSum:
             raise BadPartialError(f"client {client_id} is not holder {reply.holder}")
         if reply.set_digest != self._set_digest():
             raise BadPartialError(f"holder {reply.holder} answered for another set")
-        return unpack_partials(reply.partials, self.num_ciphertexts, key)
+        return unpack_integers(reply.partials, self.num_ciphertexts, key)
+
+    def opens(self, index: int, partials: Mapping[int, Sequence[mpz]]) -> bool:
+        """Whether exactly these holders' partials open one of the ciphertexts.
+
+        Args:
+            index: Place of the ciphertext, from 0.
+            partials: Per holder, one partial of every ciphertext; as many holders as
+                the threshold.
+        """
+        key, ciphertext = self._manifest.keys.public_key, self._ciphertexts()[index]
+        own = {holder: values[index] for holder, values in partials.items()}
+        try:
+            open_one(key, ciphertext, index, own, self._set_digest())
+        except BadPartialError:
+            return False
+        return True
+
+    def check_partial_proof(
+        self, proof: PartialProof, client_id: int, partials: Sequence[mpz]
+    ) -> None:
+        """Check a holder's proof that the partials it gave are right.
+
+        Raises:
+            InvalidProofError: If it is not; the holder cheats, or is broken.
+            KeyMismatchError: If the client is no key holder.
+        """
+        holder = self._manifest.keys.roster.holder_index(client_id)
+        if (proof.holder, proof.set_digest) != (holder, self._set_digest()):
+            raise InvalidProofError(f"holder {holder} proves something else")
+        self.partial_statement(holder, partials).verify(proof.challenge, proof.response)
+
+    def partial_statement(
+        self, holder: int, partials: Sequence[mpz]
+    ) -> PartialStatement:
+        """Return what a holder must be able to prove about its partials."""
+        return PartialStatement(
+            self._manifest.keys.public_key,
+            self.context,
+            self._set_digest(),
+            holder,
+            self._ciphertexts(),
+            partials,
+        )
 
     def total(self, partials: Mapping[int, Sequence[mpz]]) -> IntVector:
         """Open the sum of the integers; the partials are ignored in mode plain.
 
         Raises:
+            DecryptionRefusedError: If nothing was added.
             NotEnoughSharesError: If fewer than `threshold` holders answered.
             BadPartialError: If the partials do not open the sum.
             SumRangeError: If a client put something else than its slots in.
         """
-        if not self.needs_opening or self._product is None:
+        if not self.needs_opening:
             return self._plain_total
         params, key = self._manifest.params, self._manifest.keys.public_key
-        plaintexts = combine(self._product, partials, key, self._set_digest())
+        plaintexts = combine(self._ciphertexts(), partials, key, self._set_digest())
         return packing.unpack(
             plaintexts,
             count=self.layout.num_values,
@@ -172,6 +225,11 @@ class RoundSum:
         """Turn the opened sum into means (`crypto.vector.decode`)."""
         return decode(total, len(self._entries), self._manifest.params, self.layout)
 
+    def _ciphertexts(self) -> list[mpz]:
+        if self._product is None:
+            raise DecryptionRefusedError("the sum has no contributors")
+        return self._product
+
     def _set_digest(self) -> bytes:
         return set_digest(self.context, [self._entries[i] for i in self.contributors])
 
@@ -179,13 +237,14 @@ class RoundSum:
 def check_entry(
     entry: Entry, context: bytes, manifest: Manifest, layout: Layout
 ) -> list[mpz]:
-    """Check one contributor's signature and ciphertexts; server and key holders do.
+    """Check one contributor's part in full; server and key holders do the same.
 
     Returns:
         The ciphertexts; none in mode plain.
 
     Raises:
         InvalidSignatureError: If the client is unknown or did not sign this.
+        InvalidProofError: If it does not prove that it knows what it encrypted.
         MalformedMessageError: If parts are missing, too many or out of range.
     """
     encrypted = manifest.params.mode != "plain"
@@ -194,8 +253,15 @@ def check_entry(
     manifest.keys.roster.verify(
         entry.client_id, entry.signature, entry.signed_bytes(context)
     )
-    count = manifest.params.num_ciphertexts(layout.num_values) if encrypted else 0
-    return unpack_ciphertexts(entry.ciphertexts, count, manifest.keys.public_key)
+    if not encrypted:
+        if entry.ciphertexts or entry.proof:
+            raise MalformedMessageError
+        return []
+    key = manifest.keys.public_key
+    count = manifest.params.num_ciphertexts(layout.num_values)
+    ciphertexts = unpack_ciphertexts(entry.ciphertexts, count, key)
+    verify_knowledge(entry.statement(context), ciphertexts, entry.proof, key)
+    return ciphertexts
 
 
 def set_digest(context: bytes, entries: Sequence[Entry]) -> bytes:

@@ -22,7 +22,10 @@ Canonical: TypeAlias = Union[
     None,
 ]
 
-_MAX_DEPTH = 8  # deeper than any message of the protocol
+_MAX_DEPTH = 8
+_MAX_ITEMS = (
+    1 << 17
+)  # in all lists and maps of a message  # deeper than any message of the protocol
 
 
 def u8(value: int) -> bytes:
@@ -93,7 +96,8 @@ def decode(data: bytes) -> Canonical:
     """Read back what `canon` wrote.
 
     Args:
-        data: Untrusted bytes. Time and memory stay linear in their length.
+        data: Untrusted bytes. Time and memory stay linear in their length, and the
+            number of items is bounded.
 
     Raises:
         MalformedMessageError: For anything that `canon` does not write.
@@ -115,6 +119,7 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
+        self._items_left = _MAX_ITEMS
 
     def take(self, size: int) -> bytes:
         if size > len(self._data) - self._at:
@@ -127,7 +132,9 @@ class _Reader:
 
     def count(self) -> int:
         count = self.u32()
-        if count > len(self._data) - self._at:  # an item takes at least one byte
+        self._items_left -= count
+        # An item takes at least one byte, and a hundred of them once it is read.
+        if count > len(self._data) - self._at or self._items_left < 0:
             raise MalformedMessageError
         return count
 

@@ -1,7 +1,8 @@
-"""Everything the cryptography can refuse, as one tree.
+"""Everything that can be refused, as one tree with the protocol's codes.
 
 CryptoError
 ├── ParameterError              E_PARAMS: parameters that cannot work together
+│   └── PolicyError             E_PARAMS: a client's own policy refuses the run
 ├── NonFiniteError              E_NONFINITE: NaN or infinity in an update or metric
 ├── PlaintextOverflowError      a value outside the width reserved for it
 ├── SumRangeError               E_RANGE: an opened sum outside the possible range
@@ -9,29 +10,49 @@ CryptoError
 ├── ContextMismatchError        E_CTX: a pinned fact differs
 ├── KeyMismatchError            a public key, share or folder that belongs elsewhere
 ├── InvalidSignatureError       E_SIG: signed by nobody on the roster
+├── InvalidProofError           E_POPK: no proof that the sender knows its plaintexts
 ├── ProtocolMismatchError       another version of the protocol or of the code
 ├── NotEnoughSharesError        fewer than `threshold` partial decryptions
 ├── BadPartialError             E_BAD_PARTIAL: partials that do not open the sum
+├── AppError                    the ClientApp failed; only its own log says how
 └── DecryptionRefusedError      E_SET: a key holder does not open this set
     ├── SecondSetError          E_SECOND_SET: another set was opened in this round
-    └── RoundClosedError        E_ROUND: the round is over for this key holder
+    └── RoundClosedError        E_ROUND: the round is over for this client
 
-The codes are those of the protocol (`crypto/PROTOCOL.md`, section 11). Messages name
-counts, sizes, indices and fingerprints, never a plaintext, a share or a key. Bytes
-that came from outside fail with one bare `MalformedMessageError`: no oracle.
+The codes are those of the protocol (`crypto/PROTOCOL.md`, section 11); an error without
+one has its class's name there. Messages name counts, sizes, indices and fingerprints,
+never a plaintext, a share or a key. Bytes that came from outside fail with one bare
+`MalformedMessageError`: no oracle.
 """
+
+from collections.abc import Iterator
+from typing import ClassVar, Final
 
 
 class CryptoError(Exception):
-    """Base class of every error in this package."""
+    """Base class of every error in this package.
+
+    Attributes:
+        code: The protocol's code, empty where it has none.
+    """
+
+    code: ClassVar[str] = ""
 
 
 class ParameterError(CryptoError, ValueError):
-    """Parameters that cannot work together (E_PARAMS)."""
+    """Parameters that cannot work together."""
+
+    code = "E_PARAMS"
+
+
+class PolicyError(ParameterError):
+    """A client's own policy refuses; the message names the rule."""
 
 
 class NonFiniteError(CryptoError, ValueError):
-    """NaN or infinity where a number is needed (E_NONFINITE)."""
+    """NaN or infinity where a number is needed."""
+
+    code = "E_NONFINITE"
 
 
 class PlaintextOverflowError(CryptoError, ValueError):
@@ -39,18 +60,24 @@ class PlaintextOverflowError(CryptoError, ValueError):
 
 
 class SumRangeError(CryptoError):
-    """An opened sum outside the range that honest clients can reach (E_RANGE)."""
+    """An opened sum outside the range that honest clients can reach."""
+
+    code = "E_RANGE"
 
 
 class MalformedMessageError(CryptoError):
-    """Bytes from outside that are not a valid message (E_CT)."""
+    """Bytes from outside that are not a valid message."""
+
+    code = "E_CT"
 
     def __init__(self) -> None:
         super().__init__("malformed message")
 
 
 class ContextMismatchError(CryptoError):
-    """A fact of the round differs from the pinned one (E_CTX)."""
+    """A fact of the round differs from the pinned one."""
+
+    code = "E_CTX"
 
 
 class KeyMismatchError(CryptoError):
@@ -58,7 +85,15 @@ class KeyMismatchError(CryptoError):
 
 
 class InvalidSignatureError(CryptoError):
-    """A signature that nobody on the roster made (E_SIG)."""
+    """A signature that nobody on the roster made."""
+
+    code = "E_SIG"
+
+
+class InvalidProofError(CryptoError):
+    """A proof that does not hold: of what was encrypted, or of what was opened."""
+
+    code = "E_POPK"
 
 
 class ProtocolMismatchError(CryptoError):
@@ -70,16 +105,47 @@ class NotEnoughSharesError(CryptoError):
 
 
 class BadPartialError(CryptoError):
-    """Partial decryptions that do not open the sum (E_BAD_PARTIAL)."""
+    """Partial decryptions that do not open the sum.
+
+    Args:
+        message: What is wrong.
+        index: Place of a ciphertext that they do not open; None if that is not it.
+    """
+
+    code = "E_BAD_PARTIAL"
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class AppError(CryptoError):
+    """The ClientApp failed; how is nobody's business but its own client's."""
 
 
 class DecryptionRefusedError(CryptoError):
-    """A key holder does not open this set (E_SET)."""
+    """A key holder does not open this set."""
+
+    code = "E_SET"
 
 
 class SecondSetError(DecryptionRefusedError):
-    """Another set was already opened in this round and phase (E_SECOND_SET)."""
+    """Another set was already opened in this round and phase."""
+
+    code = "E_SECOND_SET"
 
 
 class RoundClosedError(DecryptionRefusedError):
-    """The round is over for this key holder (E_ROUND)."""
+    """The round is over for this client."""
+
+    code = "E_ROUND"
+
+
+def _names(root: type[CryptoError]) -> Iterator[str]:
+    yield root.__name__
+    for child in root.__subclasses__():
+        yield from _names(child)
+
+
+# What a client may answer instead of an upload: nothing else leaves when it fails.
+ERROR_NAMES: Final = frozenset(_names(CryptoError))

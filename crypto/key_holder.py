@@ -11,10 +11,12 @@ from typing import Any
 import gmpy2
 from gmpy2 import mpz
 
+from crypto.binding import binding_powers, check_binding_powers
 from crypto.errors import KeyMismatchError
 from crypto.parallel import parallel_map
+from crypto.partial_proof import PartialStatement
 from crypto.public_key import PublicKey
-from crypto.threshold import binding, bound_root
+from crypto.randomness import hedged_stream
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,53 @@ class KeyShare:
                 f"share {self.index} does not belong to key {key.fingerprint}"
             )
 
-    def partials(self, ciphertexts: Sequence[mpz], set_digest: bytes) -> list[mpz]:
+    def partials(
+        self,
+        ciphertexts: Sequence[mpz],
+        set_digest: bytes,
+        powers: Sequence[mpz] | None = None,
+    ) -> list[mpz]:
         """Return the partial decryptions ``x'**(2*delta*s_i) mod n``.
 
-        Call this only for sums that `crypto.opening` has checked and recorded.
+        Call this only for sums that `crypto.opening` has checked.
+
+        Args:
+            ciphertexts: The summed ciphertexts.
+            set_digest: The set they are the sum of.
+            powers: Its binding powers as somebody else computed them; None to compute
+                them here.
+
+        Raises:
+            DecryptionRefusedError: If the powers are not those of the set.
         """
         key = self.public_key
+        if powers is None:
+            powers = binding_powers(key, set_digest, len(ciphertexts))
+        else:
+            check_binding_powers(key, set_digest, powers)
         exponent = 2 * key.delta * self.secret
 
-        def partial(index: int) -> mpz:
-            u = binding(key, set_digest, index)
-            base = bound_root(key, ciphertexts[index], u)
-            return gmpy2.powmod_sec(base, exponent, key.n)
+        def partial(pair: tuple[mpz, mpz]) -> mpz:
+            ciphertext, power = pair
+            return gmpy2.powmod_sec(ciphertext * power % key.n, exponent, key.n)
 
-        return parallel_map(partial, range(len(ciphertexts)))
+        return parallel_map(partial, zip(ciphertexts, powers, strict=True))
+
+    def prove(self, statement: PartialStatement) -> tuple[bytes, bytes]:
+        """Prove that the statement's partials were made with this share.
+
+        Returns:
+            Challenge and response of Shoup's proof (PROTOCOL.md section 5.7).
+        """
+        key = self.public_key
+        base, power = key.to_bytes(statement.base), key.to_bytes(statement.power)
+        stream = hedged_stream(statement.head + base + power, "dleq")
+        mask = stream.integer(statement.mask_bits)
+        a1 = gmpy2.powmod_sec(key.v, mask, key.n)
+        a2 = gmpy2.powmod_sec(statement.base, mask, key.n)
+        challenge = statement.challenge(a1, a2)
+        response = mask + int.from_bytes(challenge, "big") * self.secret
+        return challenge, int(response).to_bytes(statement.response_bytes, "big")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values, secret included."""
@@ -93,13 +128,18 @@ class WholeKey:
             fingerprint = self.public_key.fingerprint
             raise KeyMismatchError(f"the key does not belong to key {fingerprint}")
 
-    def partials(self, ciphertexts: Sequence[mpz], set_digest: bytes) -> list[mpz]:
+    def partials(
+        self,
+        ciphertexts: Sequence[mpz],
+        set_digest: bytes,
+        powers: Sequence[mpz] | None = None,
+    ) -> list[mpz]:
         """Return the n-th roots of the ciphertexts mod n, by CRT.
 
-        The root opens the ciphertext and lets everybody check that it does. One
-        holder can answer for one set only, so `set_digest` is not bound in.
+        The root opens the ciphertext and lets everybody check that it does. One holder
+        can answer for one set only, so nothing is bound in.
         """
-        del set_digest
+        del set_digest, powers
         return parallel_map(self._root, ciphertexts)
 
     def decrypt(self, ciphertext: mpz) -> mpz:

@@ -16,6 +16,9 @@ from crypto.public_key import PublicKey
 from crypto.randomness import RandomStream
 
 _WINDOW = 256  # one row per byte of the exponent
+# A proof of plaintext knowledge has exponents longer than alpha by its challenge, its
+# mask and the number of ciphertexts, here up to 2**24 (`crypto.knowledge`).
+_PROOF_BITS = 128 + 128 + 24 + 1
 
 
 class FixedBase:
@@ -51,9 +54,8 @@ class FixedBase:
 @lru_cache(maxsize=4)
 def blinding_table(public_key: PublicKey) -> FixedBase:
     """Build the table of the blinding base, about a second at 3072 bits; cached."""
-    return FixedBase(
-        public_key.h_n, public_key.n_squared, exponent_bits=alpha_bits(public_key)
-    )
+    bits = alpha_bits(public_key) + _PROOF_BITS
+    return FixedBase(public_key.h_n, public_key.n_squared, exponent_bits=bits)
 
 
 def alpha_bits(public_key: PublicKey) -> int:
@@ -61,20 +63,26 @@ def alpha_bits(public_key: PublicKey) -> int:
     return -(-public_key.key_bits // 2)
 
 
+def draw_alphas(count: int, public_key: PublicKey, stream: RandomStream) -> list[mpz]:
+    """Draw fresh blinding exponents from the stream."""
+    bits = alpha_bits(public_key)
+    return [stream.integer(bits) for _ in range(count)]
+
+
 def encrypt(
-    plaintexts: Sequence[mpz], public_key: PublicKey, stream: RandomStream
+    plaintexts: Sequence[mpz], alphas: Sequence[mpz], public_key: PublicKey
 ) -> list[mpz]:
-    """Encrypt signed integers with fresh blinding from the stream.
+    """Encrypt signed integers, each with its own fresh blinding exponent.
 
     Raises:
         PlaintextOverflowError: If one does not satisfy ``|M| < n/3``.
+        ValueError: If there are more or fewer exponents than plaintexts.
     """
-    bits = alpha_bits(public_key)
-    return [_encrypt_with(m, public_key, stream.integer(bits)) for m in plaintexts]
+    pairs = zip(plaintexts, alphas, strict=True)
+    return [_encrypt_one(m, alpha, public_key) for m, alpha in pairs]
 
 
-def _encrypt_with(plaintext: mpz, public_key: PublicKey, alpha: mpz) -> mpz:
-    """Encrypt with a given blinding exponent: the seam for vectors."""
+def _encrypt_one(plaintext: mpz, alpha: mpz, public_key: PublicKey) -> mpz:
     n = public_key.n
     if 3 * abs(plaintext) >= n:
         raise PlaintextOverflowError("a plaintext does not fit a third of the key")

@@ -26,10 +26,16 @@ def parallel_map(
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(
-        max_workers=os.cpu_count() or 1,
+        max_workers=_usable_cores(),
         thread_name_prefix="crypto",
         initializer=_release_interpreter,
     )
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # a container may have fewer than the machine
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 # A forked child has the pool's record of its threads, but not the threads.

@@ -11,7 +11,7 @@ from typing import Final
 
 from crypto.encoding import lp
 
-PROTOCOL: Final = "unseen/1"
+PROTOCOL: Final = "unseen/2"
 _PACKAGES = ("clients", "crypto", "models", "server")
 
 

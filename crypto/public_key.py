@@ -19,6 +19,7 @@ from crypto.encoding import lp, u8, u32
 from crypto.errors import KeyMismatchError
 
 _SMALL_FACTOR = 1 << 20
+_SEED_BYTES = 32
 _MAX_HOLDERS = 255  # one byte in the digest
 
 
@@ -69,7 +70,7 @@ class PublicKey:
         return gmpy2.powmod(-y * y % self.n, self.n, self.n_squared)
 
     def digest(self) -> bytes:
-        """Hash the key: ``pk_fp`` of PROTOCOL.md section 5.6, 32 bytes."""
+        """Hash the key: ``pk_fp`` of PROTOCOL.md section 5.8, 32 bytes."""
         head = u32(self.key_bits) + self.to_bytes(self.n)
         counts = u8(self.num_holders) + u8(self.threshold)
         values = b"".join(self.to_bytes(x) for x in (self.v, *self.verification))
@@ -95,6 +96,8 @@ class PublicKey:
                 hash of the seed, or the verification values do not belong together.
         """
         _check_modulus(self.n)
+        if len(self.y_seed) != _SEED_BYTES:
+            raise KeyMismatchError(f"the seed of y and v is not {_SEED_BYTES} bytes")
         if self.v != derive_v(self.y_seed, self.n) or gmpy2.gcd(self.v, self.n) != 1:
             raise KeyMismatchError("the public value v is not the hash of its seed")
         y = hash_to_integer(b"SA/v1/y", self.y_seed, self.n)
@@ -110,8 +113,13 @@ class PublicKey:
             )
         if len(self.verification) != self.num_holders:
             raise KeyMismatchError("one verification value for every holder is needed")
-        if not all(0 < v < self.n for v in self.verification):
-            raise KeyMismatchError("a verification value is out of range")
+        product = mpz(1)
+        for value in self.verification:
+            if not 0 < value < self.n:
+                raise KeyMismatchError("a verification value is out of range")
+            product = product * value % self.n
+        if gmpy2.gcd(product, self.n) != 1:
+            raise KeyMismatchError("a verification value is not invertible")
         first = range(1, self.threshold + 1)
         root = self._interpolate(first, at=0)
         on_curve = gmpy2.powmod(root, self.n, self.n) == gmpy2.powmod(

@@ -1,4 +1,4 @@
-"""Randomness of an upload: one seam, hedged against a repeated generator.
+"""Randomness of an upload or a proof: one seam, hedged against a repeated generator.
 
 A cloned machine, a fork or a broken system generator repeats its output. Mixed with
 the round's context, the client and the message, the streams still differ wherever
@@ -47,20 +47,23 @@ def upload_stream(
         context: The 32-byte digest of the round's context.
         client_id: Who uploads.
         values: Everything that is about to be sealed.
-        label: What the stream is for, for example ``alpha``.
+        label: What the stream is for: ``alpha`` or ``popk``.
     """
-    return _stream_from(secrets.token_bytes(32), context, client_id, values, label)
-
-
-def _stream_from(
-    entropy: bytes,
-    context: bytes,
-    client_id: int,
-    values: NDArray[np.int64],
-    label: str,
-) -> RandomStream:
-    """Derive the stream from given entropy: the seam for vectors and fault tests."""
     message = sha256(values.astype("<i8").tobytes()).digest()
-    info = context + u32(client_id) + message + label.encode()
+    return hedged_stream(context + u32(client_id) + message, label)
+
+
+def hedged_stream(info: bytes, label: str) -> RandomStream:
+    """Make a stream that differs for other information even if entropy repeats.
+
+    Args:
+        info: Hash-like bytes over all that the stream's output is used with.
+        label: What the stream is for.
+    """
+    return _stream_from(secrets.token_bytes(32), info + label.encode())
+
+
+def _stream_from(entropy: bytes, info: bytes) -> RandomStream:
+    """Derive the stream from given entropy: the seam for vectors and fault tests."""
     kdf = HKDF(algorithm=SHA256(), length=32, salt=b"SA/v1/prg", info=info)
     return RandomStream(kdf.derive(entropy))

@@ -103,5 +103,7 @@ class Roster:
             raise KeyMismatchError("a client id on the roster is out of range")
         if any(client_id not in self.clients for client_id in self.holder_ids):
             raise KeyMismatchError("a key holder is not on the roster")
+        if len(set(self.clients.values())) != len(self.clients):
+            raise KeyMismatchError("two clients on the roster have the same key")
         if len(set(self.holder_ids)) != len(self.holder_ids):
             raise KeyMismatchError("a client is a key holder twice")

@@ -12,6 +12,7 @@ import numpy as np
 from crypto import packing, paillier
 from crypto.errors import MalformedMessageError
 from crypto.identity import Identity
+from crypto.knowledge import Statement, prove
 from crypto.layout import RESERVED, Layout
 from crypto.manifest import Manifest
 from crypto.randomness import upload_stream
@@ -27,7 +28,7 @@ def seal(
     context: bytes,
     identity: Identity,
 ) -> Upload:
-    """Encode, encrypt and sign a contribution.
+    """Encode, encrypt, prove knowledge of, and sign a contribution.
 
     Args:
         contribution: Update, example count and metrics of this client.
@@ -41,31 +42,38 @@ def seal(
         ParameterError: If the contribution does not fit the layout.
     """
     values = encode(contribution, manifest.params, layout)
-    bulk = ciphertexts = b""
+    client_id = identity.client_id
+    bulk = ciphertexts = proof = b""
     if manifest.params.mode == "plain":
         bulk = pack_plain(contribution, layout)
     else:
-        ciphertexts = _encrypt(values, manifest, context, identity.client_id)
+        ciphertexts, proof = _encrypt(values, manifest, context, client_id)
     signed = upload_signed_bytes(
-        context, identity.client_id, bulk_digest(bulk), ciphertexts
+        context, client_id, bulk_digest(bulk), ciphertexts, proof
     )
-    signature = identity.sign(signed)
-    return Upload(identity.client_id, context, bulk, ciphertexts, signature)
+    return Upload(
+        client_id, context, bulk, ciphertexts, proof, signature=identity.sign(signed)
+    )
 
 
 def _encrypt(
     values: IntVector, manifest: Manifest, context: bytes, client_id: int
-) -> bytes:
+) -> tuple[bytes, bytes]:
+    """Return the ciphertexts side by side, and the proof over all of them."""
     params, public_key = manifest.params, manifest.keys.public_key
     plaintexts = packing.pack(
         values,
         slot_bits=params.slot_bits,
         slots_per_plaintext=params.slots_per_plaintext,
     )
-    stream = upload_stream(context, client_id, values, "alpha")
-    return pack_ciphertexts(
-        paillier.encrypt(plaintexts, public_key, stream), public_key
+    blinding = upload_stream(context, client_id, values, "alpha")
+    alphas = paillier.draw_alphas(len(plaintexts), public_key, blinding)
+    ciphertexts = pack_ciphertexts(
+        paillier.encrypt(plaintexts, alphas, public_key), public_key
     )
+    statement = Statement(context, client_id, bulk_digest(b""), ciphertexts)
+    masks = upload_stream(context, client_id, values, "popk")
+    return ciphertexts, prove(statement, plaintexts, alphas, public_key, masks)
 
 
 def pack_plain(contribution: Contribution, layout: Layout) -> bytes:

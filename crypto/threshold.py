@@ -7,46 +7,16 @@ unique, so a wrong partial cannot give a wrong sum: it is found out for free.
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import shake_256
 
 import gmpy2
 from gmpy2 import mpz
 
-from crypto.encoding import u32
+from crypto.binding import binding
 from crypto.errors import BadPartialError, NotEnoughSharesError
 from crypto.parallel import parallel_map
 from crypto.public_key import PublicKey, lagrange
 
 Partials = Mapping[int, Sequence[mpz]]
-
-
-def binding(public_key: PublicKey, set_digest: bytes, index: int) -> mpz:
-    """Hash the set that is opened to the factor u that re-randomises its sum.
-
-    Without it, partials that honest holders gave for different sets combine in the
-    exponent and open a weighted sum of those sets. A single holder needs none.
-
-    Args:
-        public_key: The committee's key.
-        set_digest: Digest of the round's context and of every contribution (SD).
-        index: Place of the ciphertext in the vector, from 0.
-
-    Returns:
-        u in ``[0, n)``; 1 for a single holder.
-    """
-    if public_key.num_holders == 1:
-        return mpz(1)
-    data = b"SA/v1/bind" + set_digest + u32(index)
-    size = public_key.n_bytes + 16
-    return mpz(int.from_bytes(shake_256(data).digest(size), "big")) % public_key.n
-
-
-def bound_root(public_key: PublicKey, ciphertext: mpz, u: mpz) -> mpz:
-    """Return ``x' = c * u**n mod n``, whose n-th root the holders extract."""
-    n = public_key.n
-    if u == 1:
-        return ciphertext % n
-    return ciphertext * gmpy2.powmod(u, n, n) % n
 
 
 def combine(
@@ -78,44 +48,75 @@ def combine(
     if any(len(partials[i]) != len(ciphertexts) for i in chosen):
         raise BadPartialError("a holder answered for another number of ciphertexts")
 
-    def open_one(index: int) -> mpz:
-        u = binding(public_key, set_digest, index)
+    def open_at(index: int) -> mpz:
         own = {i: partials[i][index] for i in chosen}
-        root = _root(public_key, bound_root(public_key, ciphertexts[index], u), own, u)
-        return _plaintext(public_key, ciphertexts[index], root)
+        return open_one(public_key, ciphertexts[index], index, own, set_digest)
 
-    return parallel_map(open_one, range(len(ciphertexts)))
+    return parallel_map(open_at, range(len(ciphertexts)))
+
+
+def open_one(
+    public_key: PublicKey,
+    ciphertext: mpz,
+    index: int,
+    partials: Mapping[int, mpz],
+    set_digest: bytes,
+) -> mpz:
+    """Open one ciphertext of a sum with exactly these holders' partials of it.
+
+    Args:
+        public_key: The committee's key.
+        ciphertext: The summed ciphertext.
+        index: Its place in the vector, from 0.
+        partials: Per holder index, as many as the threshold.
+        set_digest: The set the partials are bound to.
+
+    Returns:
+        The signed plaintext in ``(-n/2, n/2)``.
+
+    Raises:
+        BadPartialError: If the partials do not open it.
+    """
+    u = binding(public_key, set_digest, index)
+    try:
+        root = _root(public_key, ciphertext, partials, u)
+        return _plaintext(public_key, ciphertext, root)
+    except (ValueError, ZeroDivisionError):  # not the root, or no inverse
+        raise BadPartialError(
+            "the partial decryptions do not open the sum", index
+        ) from None
 
 
 def _root(
-    public_key: PublicKey, bound: mpz, partials: Mapping[int, mpz], u: mpz
+    public_key: PublicKey, ciphertext: mpz, partials: Mapping[int, mpz], u: mpz
 ) -> mpz:
     """Combine partials ``x'**(2*delta*s_i)`` to the n-th root of c mod n.
 
-    ``w = prod x_i**(2*lambda_i) = x'**(4*delta**2/n)``; with ``4*delta**2*a + n*b = 1``
-    the root of x' is ``w**a * x'**b``, and dividing by u gives that of c.
+    ``w = prod x_i**(2*lambda_i) = x'**(4*delta**2/n)``. As ``x' = c * u**n``, a factor
+    of ``u**(-4*delta**2)`` takes u out of it; with ``4*delta**2*a + n*b = 1`` the root
+    of c is then ``w**a * c**b``.
     """
     n, delta = public_key.n, public_key.delta
     if public_key.num_holders == 1:
         return partials[1]
-    indices = sorted(partials)
-    w = mpz(1)
-    try:
-        for i in indices:
-            exponent = 2 * lagrange(delta, indices, i)
-            w = w * gmpy2.powmod(partials[i], exponent, n) % n
-        _, a, b = gmpy2.gcdext(4 * delta * delta, n)
-        root = gmpy2.powmod(w, a, n) * gmpy2.powmod(bound, b, n)
-        return root * gmpy2.invert(u, n) % n
-    except (ValueError, ZeroDivisionError):  # a partial that is not invertible
-        raise BadPartialError("a partial decryption is not invertible") from None
+    indices, square = sorted(partials), 4 * delta * delta
+    w = gmpy2.powmod(u, -square, n)
+    for i in indices:
+        exponent = 2 * lagrange(delta, indices, i)
+        w = w * gmpy2.powmod(partials[i], exponent, n) % n
+    _, a, b = gmpy2.gcdext(square, n)
+    return gmpy2.powmod(w, a, n) * gmpy2.powmod(ciphertext, b, n) % n
 
 
 def _plaintext(public_key: PublicKey, ciphertext: mpz, root: mpz) -> mpz:
-    """Check the root and take it out of the ciphertext."""
+    """Check the root and take it out of the ciphertext.
+
+    Raises:
+        ValueError: If it is not the ciphertext's root.
+    """
     n, n_squared = public_key.n, public_key.n_squared
     blinding = gmpy2.powmod(root, n, n_squared)
     if blinding % n != ciphertext % n:
-        raise BadPartialError("the partial decryptions do not open the sum")
+        raise ValueError
     value = (ciphertext * gmpy2.invert(blinding, n_squared) % n_squared - 1) // n
     return value - n if 2 * value > n else value

@@ -1,72 +1,69 @@
 """Messages between parties, as bytes.
 
-Every message is the canonical encoding (`crypto.encoding`) of one map with a `kind`.
+Every message is the canonical encoding of one map with a `kind` (`crypto.message`).
 Whatever is wrong with bytes from outside gives one bare `MalformedMessageError`.
 Implements PROTOCOL.md section 8.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import gmpy2
 import numpy as np
 from gmpy2 import mpz
 from numpy.typing import NDArray
 
-from crypto.context import NamedArray, RoundFacts, model_digest, records_digest
-from crypto.encoding import Canonical, canon, decode, u8, u32
+from crypto.context import (
+    RUN_ID_BYTES,
+    NamedArray,
+    RoundFacts,
+    model_digest,
+    records_digest,
+)
+from crypto.encoding import Canonical, u8, u32
 from crypto.errors import MalformedMessageError
+from crypto.knowledge import Statement
 from crypto.layout import TRAIN
+from crypto.message import (
+    IDS,
+    ROUNDS,
+    SMALL,
+    Message,
+    a_list,
+    a_map,
+    below,
+    byte_strings,
+    sized,
+    texts,
+)
 from crypto.public_key import PublicKey
 
 DIGEST_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
+NONCE_BYTES: Final = 32
+CHALLENGE_BYTES: Final = 16
 _DTYPES: Final = ("<f2", "<f4", "<f8")
 
-# What the fixed widths of signed and hashed bytes hold.
-_IDS: Final = 1 << 32
-_ROUNDS: Final = 1 << 63
-_SMALL: Final = 1 << 8
+
+@dataclass(frozen=True)
+class Challenge(Message):
+    """The server asks "who is there?" with a nonce that nobody saw before."""
+
+    nonce: bytes
+
+    def check(self) -> None:
+        """Check every field."""
+        sized(self.nonce, NONCE_BYTES)
 
 
 @dataclass(frozen=True)
-class _Message:
-    """A message whose fields are its wire fields."""
+class Hello(Message):
+    """A client's answer: which protocol, code, keys and run.
 
-    def to_bytes(self) -> bytes:
-        """Encode the message."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return canon({"kind": type(self).__name__, **values})
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Decode untrusted bytes.
-
-        Raises:
-            MalformedMessageError: If they are not exactly such a message.
-        """
-        values = decode(data)
-        names = {item.name for item in fields(cls)} | {"kind"}
-        if not isinstance(values, dict) or set(values) != names:
-            raise MalformedMessageError
-        if values.pop("kind") != cls.__name__:
-            raise MalformedMessageError
-        message = cls(**values)
-        try:
-            message._check()
-        except (TypeError, ValueError, KeyError, AttributeError):
-            raise MalformedMessageError from None
-        return message
-
-    def _check(self) -> None:
-        """Raise if a field has the wrong type or size."""
-
-
-@dataclass(frozen=True)
-class Hello(_Message):
-    """A client's answer to "who is there?": which protocol, code, keys and run."""
+    The signature covers the nonce, so that no other node can take its place.
+    """
 
     client_id: int
     protocol: str
@@ -74,16 +71,24 @@ class Hello(_Message):
     keys: str
     params: bytes
     run_id: bytes
+    signature: bytes = bytes(SIGNATURE_BYTES)
 
-    def _check(self) -> None:
-        _below(_IDS, self.client_id)
-        _texts(self.protocol, self.code, self.keys)
-        _sized(self.params, DIGEST_BYTES)
-        _sized(self.run_id, 16)
+    def check(self) -> None:
+        """Check every field."""
+        below(IDS, self.client_id)
+        texts(self.protocol, self.code, self.keys)
+        sized(self.params, DIGEST_BYTES)
+        sized(self.run_id, RUN_ID_BYTES)
+        sized(self.signature, SIGNATURE_BYTES)
+
+    def signed_bytes(self, nonce: bytes) -> bytes:
+        """Return the bytes the client's signature covers."""
+        unsigned = replace(self, signature=bytes(SIGNATURE_BYTES))
+        return b"SA/v1/hello" + nonce + unsigned.to_bytes()
 
 
 @dataclass(frozen=True)
-class Broadcast(_Message):
+class Broadcast(Message):
     """What the server sends for a round: the model and every record the app reads."""
 
     run_id: bytes
@@ -94,18 +99,19 @@ class Broadcast(_Message):
     arrays: list[list[Any]]
     records: dict[str, dict[str, Canonical]]
 
-    def _check(self) -> None:
-        _sized(self.run_id, 16)
-        _below(_ROUNDS, self.round)
-        _below(_SMALL, self.phase)
-        _texts(self.arrays_key, *_list(self.metrics))
-        for record in _map(self.records).values():
-            _map(record)
+    def check(self) -> None:
+        """Check every field."""
+        sized(self.run_id, RUN_ID_BYTES)
+        below(ROUNDS, self.round)
+        below(SMALL, self.phase)
+        texts(self.arrays_key, *a_list(self.metrics))
+        for record in a_map(self.records).values():
+            a_map(record)
         self.named_arrays()
 
     def named_arrays(self) -> list[NamedArray]:
         """Return the model's arrays, writable copies, in the order sent."""
-        return [_array(*item) for item in _list(self.arrays)]
+        return [_array(*item) for item in a_list(self.arrays)]
 
     def facts(self, run_config: Mapping[str, Canonical]) -> RoundFacts:
         """Return the round's facts for whoever reads this broadcast.
@@ -141,8 +147,8 @@ def pack_arrays(arrays: Sequence[NamedArray]) -> list[list[Any]]:
 
 
 def _array(name: str, dtype: str, shape: list[int], data: bytes) -> NamedArray:
-    _texts(name)
-    _below(_ROUNDS, *_list(shape))
+    texts(name)
+    below(ROUNDS, *a_list(shape))
     if dtype not in _DTYPES:
         raise MalformedMessageError
     flat: NDArray[np.generic] = np.frombuffer(data, dtype=dtype).copy()
@@ -150,7 +156,7 @@ def _array(name: str, dtype: str, shape: list[int], data: bytes) -> NamedArray:
 
 
 @dataclass(frozen=True)
-class Upload(_Message):
+class Upload(Message):
     """A client's sealed contribution to one round.
 
     Attributes:
@@ -158,53 +164,69 @@ class Upload(_Message):
         context: The context it was made for, 32 bytes.
         bulk: Vector in the clear in mode plain; empty in mode paillier.
         ciphertexts: The vector's ciphertexts, each 2|n|/8 bytes; empty in plain.
-        signature: Of the client, over context, id and both digests.
+        proof: That the client knows what it encrypted; empty in plain.
+        signature: Of the client, over context, id and three digests.
     """
 
     client_id: int
     context: bytes
     bulk: bytes
     ciphertexts: bytes
+    proof: bytes
     signature: bytes
 
-    def _check(self) -> None:
-        _below(_IDS, self.client_id)
-        _bytes(self.bulk, self.ciphertexts)
-        _sized(self.context, DIGEST_BYTES)
-        _sized(self.signature, SIGNATURE_BYTES)
+    def check(self) -> None:
+        """Check every field."""
+        below(IDS, self.client_id)
+        byte_strings(self.bulk, self.ciphertexts, self.proof)
+        sized(self.context, DIGEST_BYTES)
+        sized(self.signature, SIGNATURE_BYTES)
 
     def entry(self) -> "Entry":
         """Return the part that key holders get: everything but the bulk."""
         return Entry(
-            self.client_id, bulk_digest(self.bulk), self.ciphertexts, self.signature
+            self.client_id,
+            bulk_digest(self.bulk),
+            self.ciphertexts,
+            self.proof,
+            self.signature,
         )
 
 
 @dataclass(frozen=True)
-class Entry(_Message):
+class Entry(Message):
     """One contributor's signed part of an opening request."""
 
     client_id: int
     bulk_digest: bytes
     ciphertexts: bytes
+    proof: bytes
     signature: bytes
 
-    def _check(self) -> None:
-        _below(_IDS, self.client_id)
-        _bytes(self.ciphertexts)
-        _sized(self.bulk_digest, DIGEST_BYTES)
-        _sized(self.signature, SIGNATURE_BYTES)
+    def check(self) -> None:
+        """Check every field."""
+        below(IDS, self.client_id)
+        byte_strings(self.ciphertexts, self.proof)
+        sized(self.bulk_digest, DIGEST_BYTES)
+        sized(self.signature, SIGNATURE_BYTES)
 
     def signed_bytes(self, context: bytes) -> bytes:
         """Return the bytes the client's signature covers."""
         return upload_signed_bytes(
-            context, self.client_id, self.bulk_digest, self.ciphertexts
+            context, self.client_id, self.bulk_digest, self.ciphertexts, self.proof
         )
+
+    def statement(self, context: bytes) -> Statement:
+        """Return what the proof must be about."""
+        return Statement(context, self.client_id, self.bulk_digest, self.ciphertexts)
 
 
 @dataclass(frozen=True)
-class OpenRequest(_Message):
-    """The server asks a key holder to open the sum of these contributions."""
+class OpenRequest(Message):
+    """The server asks a key holder to open the sum of these contributions.
+
+    `powers` saves the holder long powers that are the same for all (`crypto.binding`).
+    """
 
     run_id: bytes
     round: int
@@ -215,15 +237,17 @@ class OpenRequest(_Message):
     run_config: bytes
     records: bytes
     entries: list[bytes]
+    powers: bytes
 
-    def _check(self) -> None:
-        _sized(self.run_id, 16)
-        _below(_ROUNDS, self.round, self.dim)
-        _below(_SMALL, self.phase)
-        _texts(*_list(self.metrics))
+    def check(self) -> None:
+        """Check every field."""
+        sized(self.run_id, RUN_ID_BYTES)
+        below(ROUNDS, self.round, self.dim)
+        below(SMALL, self.phase)
+        texts(*a_list(self.metrics))
         for digest in (self.model, self.run_config, self.records):
-            _sized(digest, DIGEST_BYTES)
-        _bytes(*_list(self.entries))
+            sized(digest, DIGEST_BYTES)
+        byte_strings(self.powers, *a_list(self.entries))
 
     def facts(self) -> RoundFacts:
         """Return the round's facts as the server states them."""
@@ -240,7 +264,7 @@ class OpenRequest(_Message):
 
 
 @dataclass(frozen=True)
-class PartialReply(_Message):
+class PartialReply(Message):
     """A key holder's partial decryptions, bound to one set and signed."""
 
     holder: int
@@ -248,11 +272,29 @@ class PartialReply(_Message):
     partials: bytes
     signature: bytes
 
-    def _check(self) -> None:
-        _below(_SMALL, self.holder)
-        _sized(self.set_digest, DIGEST_BYTES)
-        _bytes(self.partials)
-        _sized(self.signature, SIGNATURE_BYTES)
+    def check(self) -> None:
+        """Check every field."""
+        below(SMALL, self.holder)
+        sized(self.set_digest, DIGEST_BYTES)
+        byte_strings(self.partials)
+        sized(self.signature, SIGNATURE_BYTES)
+
+
+@dataclass(frozen=True)
+class PartialProof(Message):
+    """A key holder proves that the partials it gave are right (`partial_proof`)."""
+
+    holder: int
+    set_digest: bytes
+    challenge: bytes
+    response: bytes
+
+    def check(self) -> None:
+        """Check every field."""
+        below(SMALL, self.holder)
+        sized(self.set_digest, DIGEST_BYTES)
+        sized(self.challenge, CHALLENGE_BYTES)
+        byte_strings(self.response)
 
 
 def bulk_digest(bulk: bytes) -> bytes:
@@ -261,13 +303,10 @@ def bulk_digest(bulk: bytes) -> bytes:
 
 
 def upload_signed_bytes(
-    context: bytes, client_id: int, bulk: bytes, ciphertexts: bytes
+    context: bytes, client_id: int, bulk: bytes, ciphertexts: bytes, proof: bytes
 ) -> bytes:
-    """Return what a client signs (PROTOCOL.md 7.5); `bulk` is the digest D_c.
-
-    The last digest is that of the proof of plaintext knowledge, empty so far.
-    """
-    digests = bulk + sha256(ciphertexts).digest() + sha256(b"").digest()
+    """Return what a client signs (PROTOCOL.md 7.5); `bulk` is the digest D_c."""
+    digests = bulk + sha256(ciphertexts).digest() + sha256(proof).digest()
     return b"SA/v1/client" + context + u32(client_id) + digests
 
 
@@ -302,21 +341,21 @@ def unpack_ciphertexts(data: bytes, count: int, public_key: PublicKey) -> list[m
     return ciphertexts
 
 
-def pack_partials(partials: Sequence[mpz], public_key: PublicKey) -> bytes:
-    """Write partial decryptions side by side, each |n|/8 bytes."""
-    return b"".join(public_key.to_bytes(partial) for partial in partials)
+def pack_integers(values: Sequence[mpz], public_key: PublicKey) -> bytes:
+    """Write integers below n side by side, each |n|/8 bytes."""
+    return b"".join(public_key.to_bytes(value) for value in values)
 
 
-def unpack_partials(data: bytes, count: int, public_key: PublicKey) -> list[mpz]:
-    """Read exactly `count` partial decryptions, each in ``(0, n)``.
+def unpack_integers(data: bytes, count: int, public_key: PublicKey) -> list[mpz]:
+    """Read exactly `count` integers, each in ``(0, n)``: partials or powers.
 
     Raises:
         MalformedMessageError: If there are more or fewer, or one is out of range.
     """
-    partials = _integers_from(data, count, public_key.n_bytes)
-    if not all(0 < partial < public_key.n for partial in partials):
+    values = _integers_from(data, count, public_key.n_bytes)
+    if not all(0 < value < public_key.n for value in values):
         raise MalformedMessageError
-    return partials
+    return values
 
 
 def _integers_from(data: bytes, count: int, size: int) -> list[mpz]:
@@ -326,38 +365,3 @@ def _integers_from(data: bytes, count: int, size: int) -> list[mpz]:
         mpz(int.from_bytes(data[at : at + size], "big"))
         for at in range(0, len(data), size)
     ]
-
-
-def _below(limit: int, *values: object) -> None:
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise MalformedMessageError
-        if not 0 <= value < limit:
-            raise MalformedMessageError
-
-
-def _texts(*values: object) -> None:
-    if not all(isinstance(value, str) for value in values):
-        raise MalformedMessageError
-
-
-def _bytes(*values: object) -> None:
-    if not all(isinstance(value, bytes) for value in values):
-        raise MalformedMessageError
-
-
-def _sized(value: object, size: int) -> None:
-    if not isinstance(value, bytes) or len(value) != size:
-        raise MalformedMessageError
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise MalformedMessageError
-    return value
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise MalformedMessageError
-    return value

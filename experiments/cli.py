@@ -1,7 +1,7 @@
 """The `unseen` command line: arguments, messages and exit codes, nothing else.
 
-Exit codes: 0 done, 1 a run failed, 2 settings are wrong and nothing was started, 130
-stopped by the user.
+Exit codes: 0 done, 1 a run failed or an audit found something, 2 settings are wrong and
+nothing was started, 130 stopped by the user.
 """
 
 import json
@@ -54,6 +54,7 @@ def run(  # noqa: PLR0917 - typer passes options by name
     learning_rate: o.LearningRate = default("learning-rate"),
     round_deadline: o.RoundDeadline = default("round-deadline"),
     max_failed_rounds: o.MaxFailedRounds = default("max-failed-rounds"),
+    record: o.Record = default("record"),
     keys: o.Keys = None,
     node: o.Node = "thin",
     port: o.Port = None,
@@ -65,7 +66,7 @@ def run(  # noqa: PLR0917 - typer passes options by name
     o.check_choice("engine", engine, ("processes",))
     o.check_choice("node", node, ("thin", "stock"))
     o.check_choice("device", device, ("auto", "cpu", "cuda"))
-    _warn_about_key(settings)
+    _warn(settings)
     # Imported here: the launcher loads Flower, and --help should not wait for it.
     from experiments.launch import Launcher  # noqa: PLC0415
 
@@ -98,7 +99,7 @@ def prepare(  # noqa: PLR0917 - typer passes options by name
 ) -> None:
     """Make keys, shards and a run id for `flwr run .` on this machine."""
     settings = o.run_settings(locals())
-    _warn_about_key(settings)
+    _warn(settings)
     from experiments.prepare import prepare_for_flower  # noqa: PLC0415
 
     console = Console(highlight=False)
@@ -110,13 +111,33 @@ def prepare(  # noqa: PLR0917 - typer passes options by name
     console.print(command, soft_wrap=True)
 
 
+@app.command()
+def audit(run: o.RecordedRun, show_all: o.AllFindings = False) -> None:
+    """Prove from a run that was made with --record that it encrypts; needs no key."""
+    from experiments.audit import verdict as auditing  # noqa: PLC0415
+
+    console = Console()
+    verdict = auditing.audit(run, console)
+    auditing.show(verdict, console, all_findings=show_all)
+    if verdict.findings:
+        raise typer.Exit(1)
+
+
 def _new_folder(task: str) -> Path:
     return Path("runs").resolve() / f"{datetime.now():%Y-%m-%d-%H%M%S}-{task}"
 
 
-def _warn_about_key(settings: RunSettings) -> None:
+def _warn(settings: RunSettings) -> None:
     if settings.insecure:
         _complain("warning", f"a key of {settings.key_bits} bits is for trials only")
+    _, params = settings.checked()
+    if params.mode != "plain" and not params.max_corrupt:
+        _complain(
+            "warning",
+            f"{params.threshold} of {params.num_holders} key holders and sums of "
+            f"{params.min_contributors} clients withstand nobody malicious: right on "
+            f"your own machine only",
+        )
 
 
 def _launch(launcher: "Launcher", *, json_output: bool) -> None:

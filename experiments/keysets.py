@@ -10,18 +10,21 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from clients.policy import read_policy
 from clients.state import ClientState
 from crypto.dealer import create_keys
-from crypto.errors import CryptoError
+from crypto.errors import CryptoError, PolicyError
 from crypto.identity import Identity, seal
 from crypto.key_holder import KeyHolder
-from crypto.manifest import SIMULATION, KeySet, read_json
+from crypto.manifest import SIMULATION, KeySet, Manifest, read_json
 from crypto.public_key import PublicKey
 from crypto.roster import Roster
+from experiments.committees import Committee
 from experiments.errors import SettingsError
+from models.tasks import get_task, task_names
 
 SAFE_KEY_BITS = 2048  # below, a key is for tests only
 
@@ -134,22 +137,61 @@ def read_keyset(folder: Path) -> KeySet:
     return keys
 
 
+def check_policies(folder: Path, manifest: Manifest) -> None:
+    """Refuse a run that a client whose folder is there would refuse, too.
+
+    Raises:
+        SettingsError: Names the client and its rule.
+    """
+    for client_id in sorted(manifest.keys.roster.clients):
+        path = folder / f"client-{client_id}" / "policy.toml"
+        try:
+            read_policy(path).check(manifest)
+        except PolicyError as error:
+            raise SettingsError(
+                f"client {client_id} would refuse this run: {error}",
+                f"change the run, or {path}, or create new keys",
+            ) from None
+
+
+def task_networks() -> dict[str, str]:
+    """Return the digest of every task's network, by the task's name."""
+    # Imported here: torch takes seconds, and few commands need it.
+    from models.networks import fingerprint  # noqa: PLC0415
+
+    return {name: fingerprint(get_task(name).make_network()) for name in task_names()}
+
+
 def _policy(keys: KeySet) -> str:
     """Return the policy of a client in this group.
 
-    A simulated client also takes part in baselines and in small groups: all of them
-    belong to the same person.
+    A simulated client also takes part in baselines, in small groups and with any
+    network: all of them belong to the same person.
     """
     key = keys.public_key
-    simulated = keys.purpose == SIMULATION
-    protocols = '["paillier", "plain"]' if simulated else '["paillier"]'
-    smallest = 2 if simulated else max(2, 2 * key.threshold - key.num_holders + 1)
+    protocols, malicious, networks = '["paillier", "plain"]', 0, '"any"'
+    if keys.purpose != SIMULATION:
+        protocols, networks = '["paillier"]', _network_list(task_networks())
+        committee = Committee(threshold=key.threshold, num_holders=key.num_holders)
+        # A run that opens sums of `threshold` updates, the default, is not refused.
+        malicious = max(0, min(committee.may_cheat, key.threshold - 2))
     return (
         "# What this client agrees to; nothing the server sends can weaken it.\n"
-        f"min-contributors = {smallest}  # smallest sum it is part of\n"
+        "# Every rule is needed, and a change counts from the next message on.\n"
         f"protocols = {protocols}\n"
+        f"min-contributors = {malicious + 2}  # smallest sum its update is part of\n"
+        f"max-contributors = {len(keys.roster.clients)}  # largest cohort\n"
         f"min-key-bits = {min(SAFE_KEY_BITS, key.key_bits)}\n"
+        f"max-holders = {key.num_holders}  # largest committee\n"
+        f"max-malicious = {malicious}  # malicious holders a run must stand\n"
+        "min-set-change = 0  # 2 or more: never help to open almost the same set\n"
+        f"networks = {networks}  # digests, see: unseen keys networks\n"
     )
+
+
+def _network_list(networks: Mapping[str, str]) -> str:
+    lines = [f'    "{digest}",  # {name}\n' for name, digest in networks.items()]
+    return f"[\n{''.join(lines)}]"
 
 
 def write_private(path: Path, content: object) -> None:

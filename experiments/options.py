@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Option
+from typer import Argument, Option
 
 from experiments.errors import SettingsError
 from experiments.settings import RunSettings, default
@@ -66,6 +66,9 @@ RoundDeadline = Annotated[
 MaxFailedRounds = Annotated[
     int, Option(min=1, help="Failed rounds in a row that end the run.")
 ]
+Record = Annotated[
+    bool, Option("--record", help="Keep every message, for unseen audit.")
+]
 Keys = Annotated[Path | None, Option(help="Key set.  \\[default: this machine's own]")]
 Node = Annotated[str, Option(help="thin, or stock: Flower's own, slow.")]
 Port = Annotated[
@@ -77,6 +80,12 @@ InsecureKeyBits = Annotated[
 ]
 Json = Annotated[
     bool, Option("--json", help="Print the result as JSON and nothing else.")
+]
+RecordedRun = Annotated[
+    Path, Argument(metavar="RUN", help="Folder of a run made with --record.")
+]
+AllFindings = Annotated[
+    bool, Option("--all", help="List every finding, not one page of them.")
 ]
 
 
@@ -98,6 +107,7 @@ def run_settings(options: Mapping[str, Any]) -> RunSettings:
         "learning_rate": default("learning-rate"),
         "round_deadline": default("round-deadline"),
         "max_failed_rounds": default("max-failed-rounds"),
+        "record": default("record"),
     }
     return RunSettings(**(rest | values), key_bits=key_bits)
 

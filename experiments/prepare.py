@@ -16,7 +16,12 @@ from clients.folder import data_home
 from crypto.manifest import SIMULATION, KeySet, Manifest
 from crypto.params import AggregationParams
 from experiments.errors import SettingsError
-from experiments.keysets import create_keyset, read_keyset, write_private
+from experiments.keysets import (
+    check_policies,
+    create_keyset,
+    read_keyset,
+    write_private,
+)
 from experiments.settings import RunSettings
 from models.datasets import Dataset
 from models.errors import TaskError
@@ -155,7 +160,12 @@ def enrol(
     shards: list[Shard],
     test: Shard,
 ) -> PreparedRun:
-    """Write a fresh run into every party's folder."""
+    """Write a fresh run into every party's folder.
+
+    Raises:
+        SettingsError: If a client's policy refuses the run, or a folder is read-only.
+    """
+    check_policies(keyset, manifest)
     run_id = secrets.token_bytes(_RUN_ID_BYTES).hex()
     prepared = PreparedRun(run_id, keyset, manifest)
     try:

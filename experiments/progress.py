@@ -27,7 +27,10 @@ POLL_SECONDS = 0.1
 LAST_EVENTS = frozenset({"run_finished", "run_failed"})
 # What stays on the screen above the live panel: the rest is in the panel already.
 LASTING_EVENTS = frozenset(
-    {"dropped", "refused", "round_failed", "warning", "evaluated", *LAST_EVENTS}
+    {
+        *("dropped", "late", "proving", "refused", "round_failed", "waiting"),
+        *("warning", "evaluated", *LAST_EVENTS),
+    }
 )
 DOING = {"train": "training", "evaluate": "evaluating"}
 
@@ -200,10 +203,35 @@ class RunView:
             f"{len(event['contributors'])} clients ({', '.join(parts)})"
         )
 
-    def _on_refused(self, event: Event) -> str:
+    def _on_proving(self, event: Event) -> str:
+        self._wait_for("checking key holders", 0)
         return self._warn(
-            f"{self._label(event)}: refused client {event['client']}: {event['error']}"
+            f"{self._label(event)}: answers do not open the sum; asking key holders "
+            f"{readable_ids(event['holders'])} for proofs"
         )
+
+    def _on_late(self, event: Event) -> str:
+        return self._warn(
+            f"{self._label(event)}: no partial decryption from clients "
+            f"{readable_ids(event['clients'])} within {event['after']:.0f} s, "
+            f"asking others"
+        )
+
+    def _on_waiting(self, event: Event) -> str:
+        self._wait_for("waiting for clients", event["needed"])
+        self.arrived = set(event["clients"])
+        return self._warn(
+            f"{self._label(event)}: {len(self.arrived)} of {event['needed']} needed "
+            f"clients are there, waiting up to {event['seconds']:.0f} s for more"
+        )
+
+    def _on_refused(self, event: Event) -> str:
+        if event["phase"] == "hello":  # nobody knows yet whose node it is
+            return self._warn(f"{self._label(event)}: {event['message']}")
+        who = f"{event['by']} refused"
+        if event["by"] == "server":
+            who = f"refused client {event['client']}"
+        return self._warn(f"{self._label(event)}: {who}: {_named(event)}")
 
     def _on_dropped(self, event: Event) -> str:
         return self._warn(
@@ -214,7 +242,7 @@ class RunView:
     def _on_round_failed(self, event: Event) -> str:
         return self._warn(
             f"{self._label(event)}: {event['phase']} failed, nothing was opened: "
-            f"{event['error']}: {event['message']}"
+            f"{_named(event)}: {event['message']}"
         )
 
     def _on_warning(self, event: Event) -> str:
@@ -248,6 +276,11 @@ class RunView:
     def _on_run_failed(self, event: Event) -> str:
         self._wait_for("failed", 0)
         return f"run failed: {event['error']}: {event['message']}"
+
+
+def _named(event: Event) -> str:
+    """Name an error: the protocol's code, if it has one, and the class."""
+    return " ".join(part for part in (event["code"], event["error"]) if part)
 
 
 def panel(view: RunView, *, now: float) -> RenderableType:

@@ -48,6 +48,7 @@ class RunSettings:
         learning_rate: Of the local optimizer; 0 for the task's.
         round_deadline: Seconds for the uploads of a phase; 0 for the task's.
         max_failed_rounds: Failed rounds in a row that end the run.
+        record: Whether every message is kept in the run folder, for an audit.
     """
 
     task: str
@@ -68,6 +69,7 @@ class RunSettings:
     learning_rate: float
     round_deadline: float
     max_failed_rounds: int
+    record: bool
 
     def checked(self) -> tuple[Task, AggregationParams]:
         """Return the task and the parameters of the run.
@@ -135,7 +137,9 @@ class RunSettings:
                     f"change --{option}; 0 takes the task's (round-deadline: seconds)",
                 )
 
-    def run_config(self, params: AggregationParams) -> dict[str, str | int | float]:
+    def run_config(
+        self, params: AggregationParams
+    ) -> dict[str, bool | str | int | float]:
         """Return the run configuration that differs from the defaults."""
         return {
             "task": self.task,
@@ -155,6 +159,7 @@ class RunSettings:
             "seed": self.seed,
             "round-deadline": float(self.round_deadline),
             "max-failed-rounds": self.max_failed_rounds,
+            "record": self.record,
         }
 
     def flower_command(self, params: AggregationParams, run_dir: Path) -> str:
@@ -175,6 +180,31 @@ class RunSettings:
     def insecure(self) -> bool:
         """Whether the key is smaller than the default; the run is marked so."""
         return bool(self.key_bits < default("key-bits"))
+
+
+def default_run() -> RunSettings:
+    """Return what `unseen run` does when it is told nothing."""
+    return RunSettings(
+        task=default("task"),
+        protocol=default("protocol"),
+        clients=default("num-clients"),
+        rounds=default("num-rounds"),
+        partition=None,
+        data=None,
+        seed=default("seed"),
+        threshold=0,
+        min_contributors=0,
+        key_bits=default("key-bits"),
+        value_bits=default("value-bits"),
+        clip=default("clip"),
+        strategy=default("strategy"),
+        local_epochs=default("local-epochs"),
+        batch_size=default("batch-size"),
+        learning_rate=default("learning-rate"),
+        round_deadline=default("round-deadline"),
+        max_failed_rounds=default("max-failed-rounds"),
+        record=default("record"),
+    )
 
 
 def parameter_hint(error: ParameterError) -> str:

@@ -31,7 +31,7 @@ def history(events: Iterable[Event]) -> list[Row]:
     Returns:
         Rows with the keys ``round``, ``accuracy``, ``loss``, ``seconds``, ``bytes_up``,
         ``bytes_down``, ``contributors``, ``dropped``, ``refused``, ``metrics`` and
-        ``failed`` (None, or ``phase``, ``error`` and ``message``).
+        ``failed`` (None, or ``phase``, ``code``, ``error`` and ``message``).
     """
     rows: dict[int, Row] = {}
     for event in events:
@@ -69,12 +69,13 @@ def _fold(row: Row, event: Event) -> None:
         case "dropped":
             row["dropped"] = sorted({*row["dropped"], *event["clients"]})
         case "refused":
-            keys = ("phase", "client", "error")
-            row["refused"].append({key: event[key] for key in keys})
+            refused = ("phase", "client", "by", "code", "error")
+            row["refused"].append({key: event[key] for key in refused})
         case "metrics":
             row["metrics"][event["phase"]] = event["values"]
         case "round_failed":
-            row["failed"] = {key: event[key] for key in ("phase", "error", "message")}
+            failed = ("phase", "code", "error", "message")
+            row["failed"] = {key: event[key] for key in failed}
         case "round_finished":
             row["seconds"]["total"] = event["seconds"]
             row["bytes_up"] = event["bytes_up"]
@@ -159,8 +160,30 @@ def _note(row: Row) -> str:
         notes.append(f"{row['failed']['phase']} failed: {row['failed']['error']}")
     if row["dropped"]:
         notes.append(f"without {readable_ids(row['dropped'])}")
-    notes += [f"client {r['client']}: {r['error']}" for r in row["refused"]]
-    return "; ".join(notes)
+    return "; ".join(notes + _refusals(row["refused"]))
+
+
+def _refusals(refused: list[Row]) -> list[str]:
+    """Say who refused whom and why, those of one kind together."""
+    groups: dict[tuple[bool, str], set[int]] = {}
+    for one in refused:
+        # At a hello nobody knows yet whose node it is: 0.
+        who = 0 if one["phase"] == "hello" else one["client"]
+        kind = (one["by"] == "server", one["code"] or one["error"])
+        groups.setdefault(kind, set()).add(who)
+    return [
+        f"refused {_clients(who)}: {reason}"
+        if is_server
+        else f"{_clients(who)} refused: {reason}"
+        for (is_server, reason), who in groups.items()
+    ]
+
+
+def _clients(client_ids: set[int]) -> str:
+    known = sorted(client_ids - {0})
+    plural = "s" if len(known) > 1 else ""
+    names = [f"client{plural} {readable_ids(known)}"] if known else []
+    return " and ".join(names + ["a node"] * (0 in client_ids))
 
 
 def write_history(run_dir: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from models.fingerprint import network_digest
 from models.parameters import layout_of
 
 if TYPE_CHECKING:
@@ -86,3 +87,8 @@ def load_arrays(module: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
     module.load_state_dict(
         {name: torch.tensor(array) for name, array in arrays.items()}
     )
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Return the digest by which a client's policy names this network."""
+    return network_digest(str(module), state_arrays(module))

@@ -1,17 +1,21 @@
-"""Bytes in and out of Flower messages, from the server's side."""
+"""Bytes in and out of Flower messages, from the server's side.
 
-import re
+What comes in has exactly one of two shapes, and is measured before it is unpacked: a
+client could send anything. Implements PROTOCOL.md section 8.1.
+"""
+
 from collections.abc import Mapping
+from io import BytesIO
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from numpy.lib import format as npy
 
-from crypto.errors import MalformedMessageError
+from crypto.errors import ERROR_NAMES, MalformedMessageError
 from server.errors import ClientError
 
 RECORD = "unseen"
 BULK = "unseen-bulk"
-_CLASS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 _INLINE_BYTES = 10_000_000  # above, Flower's chunked arrays carry bytes faster
 
 
@@ -27,7 +31,7 @@ def messages(
     """Address the same bytes to several nodes.
 
     Args:
-        kind: What the mod should do: ``hello``, ``round`` or ``open``.
+        kind: What the mod should do: ``hello``, ``round``, ``open`` or ``prove``.
         data: The encoded message.
         nodes: Client id to node id.
         message_type: Flower's type; the mod sees only registered ones.
@@ -45,31 +49,49 @@ def messages(
     ]
 
 
-def unwrap(reply: Message) -> bytes:
+def unwrap(reply: Message, kind: str) -> bytes:
     """Take the bytes out of a client's answer.
+
+    Args:
+        reply: The answer.
+        kind: What it must be: ``hello``, ``upload``, ``partial`` or ``proof``.
 
     Raises:
         ClientError: If the client answered with an error.
-        MalformedMessageError: If the answer is not one of the mod's.
+        MalformedMessageError: If it holds anything but one of the mod's answers.
     """
     if reply.has_error():
         raise ClientError(f"NodeError{reply.error.code}")
-    try:
-        record = reply.content.config_records[RECORD]
-        kind, data = record["kind"], record.get("data")
-        if BULK in reply.content.array_records:
-            data = reply.content.array_records[BULK]["data"].numpy().tobytes()
-    except Exception:  # whatever a hostile client makes of its records
-        raise MalformedMessageError from None
-    if not isinstance(data, bytes):
+    content = dict(reply.content)
+    record, bulk = content.pop(RECORD, None), content.pop(BULK, None)
+    if content or not isinstance(record, ConfigRecord):
         raise MalformedMessageError
-    if kind == "error":
+    fields = dict(record)
+    found = fields.pop("kind", None)
+    data = fields.pop("data", None) if bulk is None else _from_bulk(bulk)
+    if fields or not isinstance(data, bytes):
+        raise MalformedMessageError
+    if found == "error":
         name = data.decode(errors="replace")
-        # A class name and nothing else: the text ends up on a terminal.
-        raise ClientError(name if _CLASS_NAME.fullmatch(name) else "UnnamedError")
+        # One of our class names and nothing else: the text ends up on a terminal.
+        raise ClientError(name if name in ERROR_NAMES else "UnnamedError")
+    if found != kind:
+        raise MalformedMessageError
     return data
 
 
-def error_name(error: Exception) -> str:
-    """Name an error for the log: the client's own, or the server's class."""
-    return str(error) if isinstance(error, ClientError) else type(error).__name__
+def _from_bulk(bulk: object) -> bytes:
+    """Return the bytes of the one array of a bulk record."""
+    if not isinstance(bulk, ArrayRecord) or set(bulk) != {"data"}:
+        raise MalformedMessageError
+    stream = BytesIO(bulk["data"].data)
+    # Not `Array.numpy`: it would make an array of whatever size the header claims.
+    try:
+        version = npy.read_magic(stream)
+        shape, _, dtype = npy.read_array_header_1_0(stream)
+    except Exception:  # numpy parses the header as Python
+        raise MalformedMessageError from None
+    data = stream.read()
+    if (version, shape, dtype.str) != ((1, 0), (len(data),), "|u1"):
+        raise MalformedMessageError
+    return data

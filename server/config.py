@@ -27,6 +27,7 @@ class ServerConfig:
         max_failed_rounds: Failed rounds in a row that end the run.
         seed: Of the initial model and the sampling.
         run_dir: Where results go; None keeps none.
+        record: Whether every message is kept there, too.
         run_folder: The server's folder of this run: `manifest.json`, `test.npz`.
     """
 
@@ -39,6 +40,7 @@ class ServerConfig:
     max_failed_rounds: int
     seed: int
     run_dir: Path | None
+    record: bool
     run_folder: Path
 
     @classmethod
@@ -62,6 +64,7 @@ class ServerConfig:
             max_failed_rounds=_count(values, "max-failed-rounds"),
             seed=int(_number(values, "seed", low=0, high=2**31)),
             run_dir=Path(run_dir) if run_dir else None,
+            record=_flag(values, "record"),
             run_folder=_run_folder(_text(values, "server-dir")),
         )
 
@@ -91,6 +94,13 @@ def _value(values: RunConfig, name: str) -> bool | float | int | str:
 
 def _text(values: RunConfig, name: str) -> str:
     return str(_value(values, name))
+
+
+def _flag(values: RunConfig, name: str) -> bool:
+    value = _value(values, name)
+    if not isinstance(value, bool):
+        raise RunError(f"{name} must be true or false, got {value!r}")
+    return value
 
 
 def _number(values: RunConfig, name: str, *, low: float, high: float) -> float:

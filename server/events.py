@@ -1,7 +1,7 @@
 """The run's event log: one JSON object a line, as it happens.
 
 Progress, history and reports are all made from it. It holds counts, sizes, times and
-opened means; never an update, a share or a key.
+opened means, and hashes of opened sums; never an update, a share or a key.
 """
 
 import json

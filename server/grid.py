@@ -110,9 +110,14 @@ class Replies(Iterator[Message]):
         if poll.error is not None:
             raise poll.error
         for message in poll.replies:
-            self._waiting.discard(message.metadata.reply_to_message_id)
-            self._last_activity = time.monotonic()
-        self._ready += poll.replies
+            answered = message.metadata.reply_to_message_id
+            # The sender's own word: it must not end the wait for somebody else.
+            if answered in poll.message_ids and answered in self._waiting:
+                self._waiting.discard(answered)
+                self._last_activity = time.monotonic()
+                self._ready.append(message)
+            elif len(poll.message_ids) == 1:
+                self._waiting.difference_update(poll.message_ids)
 
 
 class _Poll(threading.Thread):

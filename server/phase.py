@@ -2,21 +2,22 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 
 from flwr.app import Array, ArrayRecord, Message, MessageType, MetricRecord, RecordDict
 
 from crypto.aggregation import RoundSum
 from crypto.context import NamedArray
-from crypto.errors import CryptoError, MalformedMessageError
+from crypto.errors import CryptoError, DecryptionRefusedError
 from crypto.layout import NUM_EXAMPLES, TRAIN
 from crypto.manifest import Manifest
-from crypto.vector import Aggregate
+from crypto.vector import Aggregate, IntVector
 from crypto.wire import Broadcast, Upload, pack_arrays
 from models.parameters import from_vector, layout_of, to_vector
-from server.carriage import error_name, messages, unwrap
+from server.carriage import messages, unwrap
 from server.cohort import Cohort
 from server.committee import Opened, Opening
-from server.errors import ClientError, RunError, TooFewUpdatesError
+from server.errors import ClientError, RunError, TooFewUpdatesError, refusal
 from server.events import PHASE_NAMES, EventLog, Value
 from server.grid import FastGrid
 
@@ -53,7 +54,8 @@ class Phase:
         self._phase = broadcast.phase
         self._sum = round_sum
         self._nodes = nodes
-        self._awaited = {node: c for c, node in nodes.items()} if enough else {}
+        self._awaited = set(nodes) if enough else set()
+        self._failed: set[int] = set()  # as far as their answers say who they are
         self._manifest = manifest
         self._events = events
         self._started = time.monotonic()
@@ -85,12 +87,10 @@ class Phase:
             TooFewUpdatesError: If fewer than `min-contributors` delivered.
         """
         for reply in replies:
-            client_id = self._awaited.pop(reply.metadata.src_node_id, None)
-            if client_id is not None:
-                self._accept(reply, client_id)
+            self._accept(reply)
         elapsed = time.monotonic() - self._started
-        if self._awaited:
-            late = sorted(self._awaited.values())
+        late = sorted(self._awaited - self._failed)
+        if late:
             cohort.leave_out(late)
             self.log("dropped", clients=late, after=elapsed)
         count, needed = (
@@ -127,36 +127,56 @@ class Phase:
             "open": opened.open_seconds,
             "combine": opened.combine_seconds,
         }
-        self.log("opened", contributors=self._sum.contributors, seconds=seconds)
+        self.log(
+            "opened",
+            contributors=self._sum.contributors,
+            seconds=seconds,
+            sum=_digest(opened.total),
+        )
         return self._sum.mean(opened.total)
 
-    def _accept(self, reply: Message, client_id: int) -> None:
+    def _accept(self, reply: Message) -> None:
+        """Take an upload from whoever signed it, or log why not.
+
+        A reply's metadata is the sender's own word: it names nobody for good, or one
+        client could have another one's upload refused.
+        """
         try:
-            data = unwrap(reply)
+            data = unwrap(reply, "upload")
             upload = Upload.from_bytes(data)
-            if upload.client_id != client_id:
-                raise MalformedMessageError
+            if upload.client_id not in self._nodes:
+                raise DecryptionRefusedError("that client was not asked")
             self._sum.add(upload)
         except (CryptoError, ClientError) as error:
-            self.log("refused", client=client_id, error=error_name(error))
+            sender = self._claimed_sender(reply)
+            self._failed.update([] if sender is None else [sender])
+            self.log("refused", **refusal(sender, error))
             return
+        self._awaited.discard(upload.client_id)
         self.bytes_up += len(data)
         seconds = time.monotonic() - self._started
-        self.log("upload", client=client_id, bytes=len(data), seconds=seconds)
+        self.log("upload", client=upload.client_id, bytes=len(data), seconds=seconds)
+
+    def _claimed_sender(self, reply: Message) -> int | None:
+        node = reply.metadata.src_node_id
+        return next((c for c, own in self._nodes.items() if own == node), None)
 
     def _ask_committee(self, grid: FastGrid, cohort: Cohort, timeout: float) -> Opened:
-        roster = self._manifest.keys.roster
         opening = Opening(
             grid,
             self._sum,
             threshold=self._manifest.params.threshold,
             events=self._events,
         )
-        # Another holder sits out every round, so that the work is shared.
-        turn = self._number % len(roster.holder_ids)
-        order = roster.holder_ids[turn:] + roster.holder_ids[:turn]
-        holders = {i: cohort.nodes[i] for i in order if i in cohort.nodes}
-        return opening.run(holders, timeout=timeout)
+        try:
+            return opening.run(cohort.holders(self._number), timeout=timeout)
+        finally:
+            cohort.doubted.update(opening.unproven)
+
+
+def _digest(total: IntVector) -> str:
+    """Hash an opened sum, so that whoever adds the uploads again can compare it."""
+    return sha256(total.astype("<i8").tobytes()).hexdigest()
 
 
 def make_broadcast(
@@ -199,6 +219,17 @@ def mean_reply(arrays: ArrayRecord, aggregate: Aggregate, proposed: Message) -> 
     content = metrics_record(aggregate)
     content["arrays"] = ArrayRecord({name: Array(a) for name, a in after.items()})
     return Message(content, reply_to=proposed)
+
+
+def keep_dtypes(before: ArrayRecord, after: ArrayRecord) -> ArrayRecord:
+    """Return the new arrays in the types of the old ones.
+
+    FedAdam computes in float64; clients and their policies expect the same network.
+    """
+    types = {name: array.dtype for name, array in named_arrays(before)}
+    return ArrayRecord(
+        {name: Array(array.astype(types[name])) for name, array in named_arrays(after)}
+    )
 
 
 def metrics_record(aggregate: Aggregate) -> RecordDict:

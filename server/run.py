@@ -24,6 +24,7 @@ from models.shards import Shard, load_shard
 from server.config import STRATEGY_NAMES, RunConfig, ServerConfig
 from server.errors import RunError
 from server.events import EventLog
+from server.recorder import Recorder, RecordingGrid
 from server.strategy import RoundSettings, SecureAggregation
 
 STRATEGIES = dict(zip(STRATEGY_NAMES, (FedAvg, FedAvgM, FedAdam, FedYogi), strict=True))
@@ -49,6 +50,8 @@ def run(
     """
     started = time.monotonic()
     manifest = Manifest.from_dict(read_json(config.run_folder / "manifest.json"))
+    if config.record:
+        grid = _recorded(grid, config, manifest, run_config)
     network = training.initial_network(config.task, seed=config.seed)
     dim = layout_of(state_arrays(network)).dim
     _announce(config, manifest, dim, events)
@@ -133,6 +136,21 @@ def _announce(
         model_parameters=dim,
         ciphertexts=params.num_ciphertexts(layout.num_values) if encrypted else 0,
     )
+
+
+def _recorded(
+    grid: Grid, config: ServerConfig, manifest: Manifest, run_config: RunConfig
+) -> Grid:
+    """Return a grid that keeps every message in the run folder."""
+    if config.run_dir is None:
+        raise RunError("a recorded run needs a run folder", "set run-dir")
+    recorder = Recorder(
+        config.run_dir / "record",
+        manifest=manifest,
+        run_id=bytes.fromhex(config.run_folder.name),
+        run_config=run_config,
+    )
+    return RecordingGrid(grid, recorder)
 
 
 def _strategy(config: ServerConfig) -> Strategy:

@@ -25,7 +25,13 @@ from server.cohort import Cohort
 from server.errors import RoundError, RunError
 from server.events import EventLog
 from server.grid import FastGrid
-from server.phase import Phase, make_broadcast, mean_reply, metrics_record
+from server.phase import (
+    Phase,
+    keep_dtypes,
+    make_broadcast,
+    mean_reply,
+    metrics_record,
+)
 
 _MANY_CLIPPED = 0.01
 _LOW_PEAK = 1 / 32  # five bits of resolution unused
@@ -112,7 +118,7 @@ class SecureAggregation(Strategy):
 
         Raises:
             RunError: If too few clients come, or too many rounds fail in a row.
-            CryptoError: If a client runs other code, keys or parameters.
+            CryptoError: If an enrolled client runs other code, keys or parameters.
         """
         settings, fast = self._settings, FastGrid(grid)
         cohort = Cohort(
@@ -179,7 +185,10 @@ class SecureAggregation(Strategy):
         self.rounds_opened += 1
         self._warn_about_clip(aggregate)
         reply = mean_reply(self._arrays, aggregate, self._proposed)
-        return self._inner.aggregate_train(server_round, [reply])
+        arrays, metrics = self._inner.aggregate_train(server_round, [reply])
+        if arrays is not None:
+            arrays = keep_dtypes(self._arrays, arrays)
+        return arrays, metrics
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -214,7 +223,7 @@ class SecureAggregation(Strategy):
         _, cohort = self._connected()
         deadline = self._settings.deadline_seconds
         needed = self._manifest.params.min_contributors
-        cohort.refresh(needed=needed, timeout=deadline)
+        cohort.refresh(server_round, needed=needed, timeout=deadline)
         trains = phase == TRAIN
         self._proposed = proposed[0]
         broadcast = make_broadcast(
@@ -256,9 +265,11 @@ class SecureAggregation(Strategy):
         phase.log("metrics", values=dict(aggregate.metrics))
         return aggregate
 
-    def _fail(self, server_round: int, phase: Phase, error: Exception) -> None:
+    def _fail(
+        self, server_round: int, phase: Phase, error: RoundError | SumRangeError
+    ) -> None:
         name = type(error).__name__
-        phase.log("round_failed", error=name, message=str(error))
+        phase.log("round_failed", error=name, code=error.code, message=str(error))
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= self._settings.max_failed_rounds:
             self._finish_round(server_round)

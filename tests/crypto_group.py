@@ -6,7 +6,7 @@ millisecond and protect nothing.
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -139,6 +139,7 @@ class MemoryState:
 
     def __init__(self) -> None:
         self.rows: dict[tuple[bytes, bytes, int, int], tuple[bytes, bytes]] = {}
+        self.sets: dict[tuple[bytes, bytes, int], list[frozenset[int]]] = {}
 
     def served(
         self, key_id: bytes, run_id: bytes, server_round: int, phase: int
@@ -149,6 +150,11 @@ class MemoryState:
         own = [k[2] for k in self.rows if (k[0], k[1], k[3]) == (key_id, run_id, phase)]
         return max(own, default=0)
 
+    def contributors(
+        self, key_id: bytes, run_id: bytes, phase: int
+    ) -> list[frozenset[int]]:
+        return self.sets.get((key_id, run_id, phase), [])
+
     def record(
         self,
         key_id: bytes,
@@ -157,11 +163,14 @@ class MemoryState:
         phase: int,
         *,
         digest: bytes,
+        contributors: Collection[int],
         response: bytes,
     ) -> None:
         key = (key_id, run_id, server_round, phase)
         if self.rows.setdefault(key, (digest, response)) != (digest, response):
             raise SecondSetError("another set was opened")
+        earlier = self.sets.setdefault((key_id, run_id, phase), [])
+        earlier.append(frozenset(contributors))
 
 
 @dataclass

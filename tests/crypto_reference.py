@@ -78,12 +78,17 @@ def deal(p: int, q: int, holders: int, coefficients: Sequence[int]) -> list[int]
     ]
 
 
+def binding_power(n: int, digest: bytes, index: int) -> int:
+    """Return ``u**n mod n`` of section 5.4."""
+    u = shake_integer(b"SA/v1/bind" + digest + struct.pack(">I", index), n)
+    return pow(u, n, n)
+
+
 def partial(
     n: int, share: int, ciphertext: int, *, holders: int, digest: bytes, index: int
 ) -> int:
     """Return ``x'**(2*delta*s_i)`` of section 5.4."""
-    u = shake_integer(b"SA/v1/bind" + digest + struct.pack(">I", index), n)
-    bound = ciphertext * pow(u, n, n) % n
+    bound = ciphertext * binding_power(n, digest, index) % n
     return pow(bound, 2 * math.factorial(holders) * share, n)
 
 
@@ -110,10 +115,18 @@ def key_stream(
     label: str,
     size: int,
 ) -> bytes:
-    """Return the hedged generator's bytes: HKDF by hmac, CTR from single AES blocks."""
+    """Return the hedged generator's bytes for one purpose of an upload."""
     message = hashlib.sha256(struct.pack(f"<{len(values)}q", *values)).digest()
-    info = context + struct.pack(">I", client_id) + message + label.encode()
-    key = _hkdf(b"SA/v1/prg", entropy, info)
+    info = context + struct.pack(">I", client_id) + message
+    return hedged(entropy, info, label, size)
+
+
+def hedged(entropy: bytes, info: bytes, label: str, size: int) -> bytes:
+    """Return the hedged generator's bytes: HKDF by hmac, CTR from single AES blocks."""
+    return counter_mode(_hkdf(b"SA/v1/prg", entropy, info + label.encode()), size)
+
+
+def counter_mode(key: bytes, size: int) -> bytes:
     block = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
     counters = b"".join(i.to_bytes(16, "big") for i in range(-(-size // 16)))
     return block.update(counters)[:size]

@@ -5,6 +5,7 @@ tests can look at it.
 """
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from experiments.keysets import write_keyset
 from experiments.prepare import PreparedRun, enrol
 from models.shards import Shard
 from server.events import EventLog
+from server.recorder import Recorder, RecordingGrid
 from server.strategy import RoundSettings, SecureAggregation
 
 # Safe primes of 256 bits: quick, and useless for anything but tests.
@@ -86,6 +88,7 @@ class Federation:
         received: Everything the server got back, in order.
         tamper: Changes a reply on its way to the server.
         intercept: Changes a message on its way to a client.
+        delay: Seconds that a reply takes to the server.
     """
 
     prepared: PreparedRun
@@ -99,6 +102,7 @@ class Federation:
     received: list[Message] = field(default_factory=list)
     tamper: Callable[[int, Message], Message] = lambda _, reply: reply
     intercept: Callable[[int, Message], Message] = lambda _, message: message
+    delay: Callable[[int, Message], float] = lambda *_: 0.0
     run_config: dict[str, Any] = field(default_factory=lambda: dict(RUN_CONFIG))
 
     def client(self, client_id: int) -> tuple[ClientApp, Context]:
@@ -136,9 +140,10 @@ class Federation:
         rounds: int = 1,
         strategy: Strategy | None = None,
         events: Path | None = None,
+        record: Path | None = None,
         **settings: Any,
     ) -> tuple[Result, SecureAggregation]:
-        """Run the real wrapper over this federation."""
+        """Run the real wrapper over this federation; keep all messages in `record`."""
         clients = self.prepared.manifest.params.max_contributors
         options: dict[str, Any] = {
             "num_clients": clients,
@@ -157,7 +162,15 @@ class Federation:
         )
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
         arrays = ArrayRecord({"parameters": Array(parameters)})
-        grid = InProcessGrid(self, range(1, clients + 1))
+        grid: Grid = InProcessGrid(self, range(1, clients + 1))
+        if record:
+            recorder = Recorder(
+                record,
+                manifest=self.prepared.manifest,
+                run_id=bytes.fromhex(self.prepared.run_id),
+                run_config=self.run_config,
+            )
+            grid = RecordingGrid(grid, recorder)
         return wrapper.start(grid, arrays, num_rounds=rounds), wrapper
 
 
@@ -170,7 +183,7 @@ class InProcessGrid(Grid):
             1000 + client_id: (client_id, *federation.client(client_id))
             for client_id in client_ids
         }
-        self._replies: dict[str, Message] = {}
+        self._replies: dict[str, tuple[float, Message]] = {}  # with its arrival
         self._numbers = itertools.count()
 
     def set_run(self, run: Run) -> None:
@@ -206,11 +219,14 @@ class InProcessGrid(Grid):
         message = self._federation.intercept(client_id, message)
         reply = self._federation.tamper(client_id, app(message, context))
         self._federation.received.append(reply)
-        self._replies[message_id] = reply
+        arrival = time.monotonic() + self._federation.delay(client_id, reply)
+        self._replies[message_id] = arrival, reply
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the answers that are there, once."""
-        return [self._replies.pop(i) for i in message_ids if i in self._replies]
+        now = time.monotonic()
+        there = [i for i in message_ids if self._replies.get(i, (now + 1,))[0] <= now]
+        return [self._replies.pop(i)[1] for i in there]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None

@@ -23,6 +23,7 @@ from tests.message_vectors import (
     encode_scenarios,
     scenario,
 )
+from tests.proof_vectors import proof_scenarios
 
 FOLDER = Path(__file__).parent / "vectors"
 _PRIMES = {128: 4, 256: 2, 1024: 2, 1536: 2}  # bits: how many
@@ -53,10 +54,12 @@ def scenarios() -> dict[str, Scenario]:
         **_encryption_scenarios(p, q),
         **_packing_scenarios(),
         **_sum_scenarios(p, q),
+        **_binding_scenarios(p * q),
         **_opening_scenarios(p, q),
         **decode_scenarios(),
         **digest_scenarios(p, q),
         **encode_scenarios(),
+        **proof_scenarios(p, q),
     }
 
 
@@ -159,6 +162,20 @@ def _sum_scenarios(p: int, q: int) -> dict[str, Scenario]:
         made[name] = scenario("sum", given, [f"{m:x}" for m in signed])
         made[name]["origin"] += "; opened by phe.PaillierPrivateKey.raw_decrypt"
     return made
+
+
+def _binding_scenarios(n: int) -> dict[str, Scenario]:
+    """Write the powers that a server computes for the holders."""
+    given = {
+        "n": f"{n:x}",
+        "y_seed": Y_SEED.hex(),
+        "holders": HOLDERS,
+        "set_digest": DIGEST.hex(),
+        "count": 3,
+    }
+    powers = [reference.binding_power(n, DIGEST, j) for j in range(3)]
+    output = b"".join(power.to_bytes(n.bit_length() // 8, "big") for power in powers)
+    return {"binding_powers_of_three": scenario("powers", given, output.hex())}
 
 
 def _opening_scenarios(p: int, q: int) -> dict[str, Scenario]:

@@ -120,16 +120,35 @@ def _set_scenarios() -> dict[str, Scenario]:
 
 
 def _signed_scenarios() -> dict[str, Scenario]:
-    """Write what a client signs for an upload, and a key holder for its partials."""
-    body = bytes(range(64))
-    bulk, proof = bytes([9] * 32), hashlib.sha256(b"").digest()
-    hashed = hashlib.sha256(body).digest()
+    """Write what a client signs for an upload or hello, a holder for its partials."""
+    body, proof = bytes(range(64)), bytes(range(64, 104))
+    bulk, hashed = bytes([9] * 32), hashlib.sha256(body).digest()
     given = {"context": DIGEST.hex(), "body": body.hex()}
-    upload = b"SA/v1/client" + DIGEST + (3).to_bytes(4, "big") + bulk + hashed + proof
+    digests = bulk + hashed + hashlib.sha256(proof).digest()
+    upload = b"SA/v1/client" + DIGEST + (3).to_bytes(4, "big") + digests
+    hello = {
+        "client_id": 3,
+        "protocol": "unseen/2",
+        "code": "0123456789abcdef",
+        "keys": "fedcba9876543210",
+        "params": DIGEST,
+        "run_id": bytes(range(16)),
+    }
+    unsigned = reference.canon({"kind": "Hello", "signature": bytes(64), **hello})
     partial = b"SA/v1/partial" + DIGEST + Y_SEED + bytes([4]) + hashed
     return {
         "signed_bytes_of_an_upload": scenario(
-            "sign-upload", given | {"client_id": 3, "bulk": bulk.hex()}, upload.hex()
+            "sign-upload",
+            given | {"client_id": 3, "bulk": bulk.hex(), "proof": proof.hex()},
+            upload.hex(),
+        ),
+        "signed_bytes_of_a_hello": scenario(
+            "sign-hello",
+            {
+                "nonce": Y_SEED.hex(),
+                **{k: v.hex() if isinstance(v, bytes) else v for k, v in hello.items()},
+            },
+            (b"SA/v1/hello" + Y_SEED + unsigned).hex(),
         ),
         "signed_bytes_of_partials": scenario(
             "sign-partial", given | {"holder": 4, "set": Y_SEED.hex()}, partial.hex()

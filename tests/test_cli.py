@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from crypto.manifest import SIMULATION
 from experiments import cli, launch
 from experiments.engine import ProcessEngine
 from experiments.errors import RunFailedError
-from experiments.keysets import write_keyset
+from experiments.keysets import task_networks, write_keyset
 from tests.federation import P, Q
 
 
@@ -370,6 +371,38 @@ def test_run_with_a_missing_client_folder_is_refused(
     assert snapshot(place) == before
 
 
+def test_run_that_a_clients_policy_refuses_is_not_started(
+    unseen: Unseen, place: Path
+) -> None:
+    path = place / "keys" / "client-3" / "policy.toml"
+    path.write_text(path.read_text().replace(', "plain"]', "]"))
+    before = snapshot(place)
+    outcome = unseen(*RUN, "--protocol", "plain")
+    expect_error(outcome, "client 3 would refuse this run: protocols: this client")
+    assert "client-3/policy.toml" in outcome.lines("hint")[0]
+    assert snapshot(place) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "is_told"),
+    [
+        ("", False),
+        ("--clients 2", True),
+        ("--clients 3", False),
+        ("--threshold 3", True),
+        ("--min-contributors 2", True),
+        ("--min-contributors 2 --protocol plain", False),
+    ],
+)
+def test_a_run_that_withstands_nobody_malicious_says_so(
+    unseen: Unseen, args: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch.Launcher, "run", lambda _: EVENTS)
+    outcome = unseen(*RUN, *args.split())
+    told = [w for w in outcome.lines("warning") if "withstand nobody malicious" in w]
+    assert bool(told) is is_told
+
+
 @pytest.mark.parametrize("port", ["99999", "-1"])
 def test_port_that_cannot_be_is_refused_by_name(
     unseen: Unseen, place: Path, port: str, monkeypatch: pytest.MonkeyPatch
@@ -473,11 +506,63 @@ def test_keys_are_not_made_below_a_file(unseen: Unseen, place: Path) -> None:
     assert snapshot(place) == before
 
 
+# Committees in which one malicious key holder is too many, and what the hint names.
+WEAK_COMMITTEES = [
+    ("--clients 3 --threshold 2", "2 of 3", ["--holders 3 --threshold 3"]),
+    (
+        "--threshold 3",
+        "3 of 5",
+        ["--holders 5 --threshold 4", "--holders 4 --threshold 3"],
+    ),
+    (
+        "--clients 20 --holders 7 --threshold 4",
+        "4 of 7",
+        ["--holders 7 --threshold 5", "--holders 5 --threshold 4"],
+    ),
+    ("--holders 1", "1 of 1", ["--holders 3 --threshold 3"]),
+    ("--clients 2 --holders 1", "1 of 1", []),
+]
+
+
+@pytest.mark.parametrize(("args", "committee", "better"), WEAK_COMMITTEES)
+def test_a_committee_that_tolerates_nobody_malicious_needs_a_word(
+    unseen: Unseen, place: Path, args: str, committee: str, better: list[str]
+) -> None:
+    outcome = unseen(*CREATE, "--out", "new", *args.split())
+    expect_error(outcome, f"with {committee} key holders, a single malicious one")
+    (hint,) = outcome.lines("hint")
+    assert all(way in hint for way in better)
+    assert "--trust-holders" in hint
+    assert not (place / "new").exists()
+    unseen(*CREATE, "--out", "new", "--trust-holders", *args.split())
+    assert (place / "new").is_dir()
+
+
+@pytest.mark.parametrize("clients", range(2, 13))
+def test_the_default_committee_is_a_good_one(unseen: Unseen, clients: int) -> None:
+    outcome = unseen(*CREATE, "--out", "new", "--clients", str(clients))
+    assert outcome.code == 0
+    assert "0 may cheat" not in outcome.out
+
+
+def test_networks_are_shown_as_a_policy_lists_them(unseen: Unseen) -> None:
+    lines = unseen("keys", "networks").out.splitlines()
+    assert dict(line.split() for line in lines) == task_networks()
+
+
+def test_other_key_commands_do_not_wait_for_torch() -> None:
+    """It takes seconds to import; run-time facts show only in a fresh process."""
+    program = "import sys, experiments.cli; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False"]
+
+
 def test_create_explains_the_threshold(unseen: Unseen, place: Path) -> None:
     outcome = unseen(*CREATE, "--out", "new")
     assert outcome.code == 0
-    assert "4 of 5" in outcome.out
-    assert "may be away" in outcome.out  # what the numbers mean, not only which
+    assert "4 of 5: 3 may collude, 2 may cheat, 1 may be away" in outcome.out
     assert (place / "new" / "client-5" / "share.json").is_file()
     assert not list(place.glob(".keys-*"))
 
@@ -520,6 +605,16 @@ def take_foreign_keys(keys: Path, other: Path) -> None:
     shutil.copy(other / "keys.json", keys / "client-1")
 
 
+def drop_policy(keys: Path, _: Path) -> None:
+    (keys / "client-1" / "policy.toml").unlink()
+
+
+def keep_an_old_policy(keys: Path, _: Path) -> None:
+    path = keys / "client-1" / "policy.toml"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(x for x in lines if not x.startswith("max-holders")))
+
+
 def become_another_client(keys: Path, _: Path) -> None:
     for name in ("identity.json", "share.json"):
         shutil.copy(keys / "client-2" / name, keys / "client-1")
@@ -536,6 +631,8 @@ def become_another_client(keys: Path, _: Path) -> None:
         take_foreign_identity,
         take_foreign_keys,
         become_another_client,
+        drop_policy,
+        keep_an_old_policy,
     ],
 )
 def test_check_names_the_folder_that_does_not_fit(

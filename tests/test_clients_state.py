@@ -27,7 +27,9 @@ def state(path: Path) -> ClientState:
 
 
 def _record(state: ClientState, number: int, digest: bytes, response: bytes) -> None:
-    state.record(KEY, RUN, number, 1, digest=digest, response=response)
+    state.record(
+        KEY, RUN, number, 1, digest=digest, contributors=[1, 2], response=response
+    )
 
 
 def test_state_is_readable_by_its_owner_only(path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from crypto.errors import (
+    DecryptionRefusedError,
     MalformedMessageError,
     SumRangeError,
 )
@@ -161,8 +162,21 @@ def test_plain_contribution_of_another_size_is_malformed(change: int) -> None:
         unpack_plain((bulk + bytes(4))[: len(bulk) + change], layout)
 
 
-def test_empty_round_cannot_be_averaged() -> None:
+@pytest.mark.parametrize("name", ["total", "opens", "partial_statement"])
+def test_encrypted_round_without_uploads_opens_nothing(name: str) -> None:
     total = make_round().sum
+    attempt: dict[str, Callable[[], object]] = {
+        "total": lambda: total.total({}),
+        "opens": lambda: total.opens(0, {}),
+        "partial_statement": lambda: total.partial_statement(1, []),
+    }
+
+    with pytest.raises(DecryptionRefusedError, match="the sum has no contributors"):
+        attempt[name]()
+
+
+def test_empty_round_cannot_be_averaged() -> None:
+    total = make_round(mode="plain").sum
 
     with pytest.raises(SumRangeError, match="add up to nothing"):
         total.mean(total.total({}))

@@ -1,17 +1,27 @@
 """Partials are bound to one set: a mix of sets opens nothing."""
 
+import contextlib
+from typing import Any
+
 import gmpy2
 import pytest
 from gmpy2 import mpz
 
-from crypto.errors import BadPartialError
+from crypto.binding import binding, binding_powers, check_binding_powers
+from crypto.errors import DecryptionRefusedError
 from crypto.key_holder import KeyShare
+from crypto.multiexp import multi_exponentiation
 from crypto.public_key import PublicKey, lagrange
-from crypto.threshold import _plaintext, binding, bound_root
-from tests.crypto_group import phe_ciphertext, shares_of, whole_key
+from crypto.threshold import _plaintext
+from tests.crypto_group import phe_ciphertext, safe_primes, shares_of, whole_key
 
 DIGEST = bytes(range(32))
 PLAINTEXT = -(mpz(1) << 100) + 12345
+
+
+def bound_root(key: PublicKey, ciphertext: mpz, u: mpz) -> mpz:
+    """Return x', whose n-th root the holders extract."""
+    return ciphertext * gmpy2.powmod(u, key.n, key.n) % key.n
 
 
 def test_binding_depends_on_set_and_place() -> None:
@@ -78,9 +88,82 @@ def test_mix_of_sets_opens_without_binding() -> None:
 
 
 def test_mix_of_sets_opens_nothing_with_binding() -> None:
-    with pytest.raises(BadPartialError):
+    with pytest.raises(ValueError, match=r"^$"):  # the root check of `open_one`
         _mixed_opening((1000, -7), bind=True)
 
 
 def test_single_holder_needs_no_binding() -> None:
     assert binding(whole_key().public_key, DIGEST, 0) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 17])
+def test_powers_of_the_set_are_accepted(count: int) -> None:
+    key, _ = shares_of(5, 4)
+
+    check_binding_powers(key, DIGEST, binding_powers(key, DIGEST, count))
+
+
+def _wrong_powers(key: PublicKey, name: str) -> list[mpz]:
+    powers = binding_powers(key, DIGEST, 3)
+    one, two, three = powers
+    return {
+        "another set": binding_powers(key, bytes(32), 3),
+        "one of another set": [one, two, binding_powers(key, bytes(32), 3)[2]],
+        "swapped": [two, one, three],
+        "doubled": [one, two * 2 % key.n, three],
+        "moved between places": [one * 2 % key.n, two * gmpy2.invert(2, key.n), three],
+        "ones": [mpz(1)] * 3,
+        "not invertible": [one, safe_primes(128)[0], three],
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "another set",
+        "one of another set",
+        "swapped",
+        "doubled",
+        "moved between places",
+        "ones",
+        "not invertible",
+    ],
+)
+def test_powers_that_are_not_those_of_the_set_are_refused(name: str) -> None:
+    key, shares = shares_of(5, 4)
+    ciphertexts = [phe_ciphertext(key, mpz(m), jacobi=1) for m in (1, 2, 3)]
+
+    with pytest.raises(DecryptionRefusedError, match="not those of this set"):
+        shares[0].partials(ciphertexts, DIGEST, _wrong_powers(key, name))
+
+
+def test_negated_powers_change_no_partial() -> None:
+    # The check may pass them, half the time each: the even exponent removes the sign.
+    key, shares = shares_of(5, 4)
+    ciphertexts = [phe_ciphertext(key, mpz(m), jacobi=1) for m in (1, 2)]
+    powers = [key.n - power for power in binding_powers(key, DIGEST, 2)]
+    answers: list[list[mpz]] = []
+    while not answers:
+        with contextlib.suppress(DecryptionRefusedError):
+            answers.append(shares[0].partials(ciphertexts, DIGEST, powers))
+
+    assert answers == [shares[0].partials(ciphertexts, DIGEST)]
+
+
+def test_weights_of_the_check_are_new_every_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # With weights that the server knows it could cancel wrong powers against them.
+    key, _ = shares_of(5, 4)
+    powers = binding_powers(key, DIGEST, 2)
+    weights = []
+
+    def spy(bases: Any, exponents: Any, *args: Any, **kwargs: Any) -> mpz:
+        weights.append(tuple(exponents))
+        return multi_exponentiation(bases, exponents, *args, **kwargs)
+
+    monkeypatch.setattr("crypto.binding.multi_exponentiation", spy)
+    for _ in range(2):
+        check_binding_powers(key, DIGEST, powers)
+
+    assert len({weight for pair in weights for weight in pair}) == 4

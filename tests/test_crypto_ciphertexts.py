@@ -6,9 +6,9 @@ from gmpy2 import mpz
 from crypto.errors import MalformedMessageError
 from crypto.wire import (
     pack_ciphertexts,
-    pack_partials,
+    pack_integers,
     unpack_ciphertexts,
-    unpack_partials,
+    unpack_integers,
 )
 from tests.crypto_group import dealt, safe_primes
 
@@ -63,13 +63,13 @@ def test_partials_survive_the_trip() -> None:
     key, _ = dealt(5, 4)
     partials = [mpz(1), key.n - 1]
 
-    assert unpack_partials(pack_partials(partials, key), 2, key) == partials
+    assert unpack_integers(pack_integers(partials, key), 2, key) == partials
 
 
 @pytest.mark.parametrize("above", [0, 1])
 def test_partial_out_of_range_is_malformed(above: int) -> None:
     key, _ = dealt(5, 4)
-    packed = pack_partials([above * key.n], key)
+    packed = pack_integers([above * key.n], key)
 
     with pytest.raises(MalformedMessageError):
-        unpack_partials(packed, 1, key)
+        unpack_integers(packed, 1, key)

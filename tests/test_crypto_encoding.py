@@ -202,3 +202,10 @@ def test_deepest_message_of_the_protocol_decodes() -> None:
 
 def test_fixed_widths_are_big_endian() -> None:
     assert (u8(1), u32(1), u64(1)) == (b"\1", b"\0\0\0\1", b"\0" * 7 + b"\1")
+
+
+def test_message_of_too_many_items_is_refused_before_they_are_read() -> None:
+    half = [None] * (1 << 16)
+    assert decode(canon([half])) == [half]
+    with pytest.raises(MalformedMessageError):
+        decode(canon([half, half]))

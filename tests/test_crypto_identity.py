@@ -161,6 +161,10 @@ def test_roster_survives_the_trip_through_json() -> None:
         ({"clients": {str(1 << 32): "00" * 32}, "holders": []}, "out of range"),
         ({"holders": [[7, "00" * 32]]}, "a key holder is not on the roster"),
         ({"holders": [[1, "00" * 32]] * 2}, "a client is a key holder twice"),
+        (
+            {"clients": {"1": "07" * 32, "2": "07" * 32}, "holders": []},
+            "two clients on the roster have the same key",
+        ),
     ],
 )
 def test_damaged_roster_is_refused(change: dict[str, Any], message: str) -> None:

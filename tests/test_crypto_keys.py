@@ -99,6 +99,22 @@ def test_verification_value_out_of_range_is_refused(value: Any) -> None:
         replace(key, verification=wrong).verify()
 
 
+@pytest.mark.parametrize("place", [0, 4])
+def test_verification_value_that_is_not_invertible_is_refused(place: int) -> None:
+    # Its holder could prove nothing: the proof divides by it.
+    values = list(_key().verification)
+    values[place] = 3 * P
+
+    with pytest.raises(KeyMismatchError, match="value is not invertible"):
+        replace(_key(), verification=tuple(values)).verify()
+
+
+@pytest.mark.parametrize("size", [0, 31, 33, 64])
+def test_seed_of_another_size_is_refused(size: int) -> None:
+    with pytest.raises(KeyMismatchError, match="seed of y and v is not 32 bytes"):
+        replace(_key(), y_seed=bytes(size)).verify()
+
+
 @pytest.mark.parametrize("count", [0, 4, 6])
 def test_every_holder_needs_one_verification_value(count: int) -> None:
     values = (_key().verification * 2)[:count]

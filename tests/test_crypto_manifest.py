@@ -126,4 +126,4 @@ def test_code_digest_is_sixteen_hex_digits() -> None:
 
 
 def test_protocol_has_a_version() -> None:
-    assert PROTOCOL == "unseen/1"
+    assert PROTOCOL == "unseen/2"

@@ -14,13 +14,14 @@ from crypto.errors import (
     ContextMismatchError,
     CryptoError,
     DecryptionRefusedError,
+    InvalidProofError,
     InvalidSignatureError,
     MalformedMessageError,
 )
 from crypto.identity import Identity
 from crypto.layout import EVALUATE
 from crypto.opening import ServedSets
-from crypto.wire import Entry, OpenRequest, pack_ciphertexts
+from crypto.wire import OpenRequest, pack_ciphertexts
 from tests.crypto_group import (
     MemoryState,
     Round,
@@ -96,9 +97,13 @@ def _foreign_entry(one: Round) -> list[bytes]:
 def _resigned_zero(one: Round) -> list[bytes]:
     """A client that signs a zero where its first ciphertext should be."""
     key = one.manifest.keys.public_key
-    ciphertexts = one.upload(1).ciphertexts[2 * key.n_bytes :]
-    ciphertexts = pack_ciphertexts([mpz(0)], key) + ciphertexts
-    entry = Entry(1, bytes(32), ciphertexts, bytes(64))
+    rest = one.upload(1).ciphertexts[2 * key.n_bytes :]
+    return _resigned(one, ciphertexts=pack_ciphertexts([mpz(0)], key) + rest)
+
+
+def _resigned(one: Round, **changes: Any) -> list[bytes]:
+    """A client that changes its upload and signs it again."""
+    entry = replace(one.upload(1).entry(), **changes)
     signature = identities(6)[0].sign(entry.signed_bytes(one.sum.context))
     signed = replace(entry, signature=signature)
     return [signed.to_bytes(), *_entries(one, [2, 3, 4])]
@@ -152,6 +157,28 @@ REFUSED: dict[str, tuple[Callable[[Round], list[bytes]], type[CryptoError], str]
         MalformedMessageError,
         "malformed",
     ),
+    "changed proof": (
+        lambda one: _changed_entry(one, proof=one.upload(1).proof),
+        InvalidSignatureError,
+        "does not verify",
+    ),
+    "no proof": (
+        lambda one: _resigned(one, proof=b""),
+        InvalidProofError,
+        "client 1 does not prove",
+    ),
+    "proof of another upload": (
+        lambda one: _resigned(one, proof=one.upload(1).proof),
+        InvalidProofError,
+        "client 1 does not prove",
+    ),
+    "upload of another client": (
+        lambda one: _resigned(
+            one, ciphertexts=one.upload(2).ciphertexts, proof=one.upload(2).proof
+        ),
+        InvalidProofError,
+        "client 1 does not prove",
+    ),
     "zero ciphertext": (_resigned_zero, MalformedMessageError, "malformed"),
     "no entry at all": (lambda _: [b"x"] * 4, MalformedMessageError, "malformed"),
 }
@@ -204,6 +231,57 @@ def test_uploads_of_two_phases_in_one_request_are_refused() -> None:
 
     with pytest.raises(InvalidSignatureError):
         one.opener(1).answer(request, None)
+
+
+def _powers(one: Round, request: OpenRequest, name: str) -> bytes:
+    size, powers = one.manifest.keys.public_key.n_bytes, request.powers
+    return {
+        "none": b"",
+        "one less": powers[size:],
+        "one more": powers + powers[:size],
+        "zero": bytes(size) + powers[size:],
+        "n": int(one.manifest.keys.public_key.n).to_bytes(size, "big") + powers[size:],
+        "another set": _request(one, 5).powers,
+        "swapped": powers[size : 2 * size] + powers[:size] + powers[2 * size :],
+    }[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("none", MalformedMessageError),
+        ("one less", MalformedMessageError),
+        ("one more", MalformedMessageError),
+        ("zero", MalformedMessageError),
+        ("n", MalformedMessageError),
+        ("another set", DecryptionRefusedError),
+        ("swapped", DecryptionRefusedError),
+    ],
+)
+def test_powers_that_are_not_those_of_the_set_are_refused_and_leave_no_trace(
+    name: str, error: type[CryptoError]
+) -> None:
+    one, state = make_round(), MemoryState()
+    request = _request(one)
+
+    with pytest.raises(error):
+        one.opener(1, state).answer(
+            replace(request, powers=_powers(one, request, name)), None
+        )
+
+    assert not state.rows
+
+
+def test_answer_does_not_depend_on_who_computed_the_powers() -> None:
+    one = make_round()
+    total = added(one, 4)
+    digest = total.partial_statement(1, []).set_digest
+    holder = one.opener(1).holder
+    ciphertexts = total.partial_statement(1, []).ciphertexts
+
+    reply = one.opener(1).answer(total.open_request(), None)
+
+    assert total.check_partial(reply, 1) == holder.partials(ciphertexts, digest)
 
 
 def test_nothing_is_opened_in_mode_plain() -> None:

@@ -36,7 +36,9 @@ def phe_keys(key_bits: int = KEY_BITS) -> tuple[Any, Any]:
 
 
 def encrypt(plaintexts: list[mpz], key: PublicKey) -> list[mpz]:
-    return paillier.encrypt(plaintexts, key, RandomStream(secrets.token_bytes(32)))
+    stream = RandomStream(secrets.token_bytes(32))
+    alphas = paillier.draw_alphas(len(plaintexts), key, stream)
+    return paillier.encrypt(plaintexts, alphas, key)
 
 
 def phe_decrypts(ciphertext: mpz, key_bits: int = KEY_BITS) -> int:
@@ -159,7 +161,7 @@ def test_blinding_exponent_is_half_of_the_key() -> None:
 def test_ciphertext_has_the_blinding_of_its_alpha() -> None:
     key, alpha = whole_key().public_key, mpz(987654321)
 
-    ciphertext = paillier._encrypt_with(mpz(0), key, alpha)
+    (ciphertext,) = paillier.encrypt([mpz(0)], [alpha], key)
 
     assert ciphertext == gmpy2.powmod(key.h_n, alpha, key.n_squared)
 

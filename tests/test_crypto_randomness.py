@@ -1,16 +1,19 @@
 """A repeated generator never repeats where it would hurt."""
 
+import os
 import secrets
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from crypto import parallel
 from crypto.parallel import parallel_map
-from crypto.randomness import RandomStream, _stream_from, upload_stream
+from crypto.randomness import RandomStream, hedged_stream, upload_stream
 from crypto.wire import unpack_ciphertexts
 from tests import crypto_reference as reference
 from tests.crypto_group import always, make_contribution, make_facts, make_round
@@ -27,7 +30,8 @@ def _stream(
     values: NDArray[np.int64] = VALUES,
     label: str = "alpha",
 ) -> bytes:
-    return _stream_from(entropy, context, client_id, values, label).take(64)
+    with mock.patch.object(secrets, "token_bytes", return_value=entropy):
+        return upload_stream(context, client_id, values, label).take(64)
 
 
 def test_stream_agrees_with_the_reference() -> None:
@@ -103,6 +107,46 @@ def _sealed(client_id: int = 1, *, seed: int = 1, server_round: int = 1) -> set[
     return {int(c) for c in unpack_ciphertexts(upload.ciphertexts, count, key)}
 
 
+def _commitment(client_id: int = 1, *, seed: int = 1, server_round: int = 1) -> bytes:
+    """Seal an update and return the first part of its proof, made of both masks."""
+    one = make_round(facts=make_facts(round=server_round, dim=40))
+    upload = one.upload(client_id, make_contribution(seed, 40))
+    return upload.proof[: 2 * one.manifest.keys.public_key.n_bytes]
+
+
+@pytest.mark.usefixtures("broken_generator")
+def test_broken_generator_repeats_the_whole_upload_only() -> None:
+    one = make_round()
+
+    assert one.upload(1).to_bytes() == one.upload(1).to_bytes()
+
+
+@pytest.mark.usefixtures("broken_generator")
+@pytest.mark.parametrize(
+    "change", [{"server_round": 2}, {"client_id": 2}, {"seed": 2}], ids=str
+)
+def test_broken_generator_repeats_no_mask_of_a_proof(change: dict[str, int]) -> None:
+    # Two proofs with the same masks would give the plaintexts away.
+    assert _commitment(**change) != _commitment()
+
+
+def test_blinding_and_proof_of_an_upload_have_their_own_streams() -> None:
+    streams = {_stream(label=label)[:32] for label in ("alpha", "popk")}
+
+    assert len(streams) == 2
+
+
+@pytest.mark.parametrize("label", ["alpha", "popk", "dleq", "binding"])
+def test_hedged_stream_depends_on_all_it_is_used_with(label: str) -> None:
+    with mock.patch.object(secrets, "token_bytes", return_value=bytes(32)):
+        one, again, other = (
+            hedged_stream(info, label).take(32) for info in (b"one", b"one", b"two")
+        )
+
+    assert one == again
+    assert one != other
+
+
 @pytest.mark.usefixtures("broken_generator")
 def test_broken_generator_repeats_for_the_same_upload() -> None:
     # The control of the tests below: the generator really is broken.
@@ -130,6 +174,7 @@ def test_same_update_sealed_twice_gives_other_ciphertexts() -> None:
 
 FORKING = """
 import os, sys
+from crypto import parallel
 from crypto.parallel import parallel_map
 from tests.crypto_group import make_round
 
@@ -139,7 +184,9 @@ assert parallel_map(abs, [-1] * 8) == [1] * 8
 for _ in range(2):
     if os.fork() == 0:
         assert parallel_map(abs, [-1] * 8) == [1] * 8
-        os.write(1, one.upload(1).ciphertexts[:16].hex().encode() + b"\\n")
+        upload = one.upload(1)
+        parts = upload.ciphertexts[:16].hex(), upload.proof[:16].hex()
+        os.write(1, f"{parts[0]} {parts[1]} ".encode())
         os._exit(0)
 for _ in range(2):
     assert os.wait()[1] == 0
@@ -157,7 +204,16 @@ def test_forked_processes_seal_differently_and_do_not_hang() -> None:
     )
 
     assert finished.returncode == 0, finished.stderr
-    assert len(set(finished.stdout.split())) == 2
+    assert len(set(finished.stdout.split())) == 4
+
+
+def test_work_runs_on_every_core_where_the_system_cannot_say_which(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+
+    assert parallel._usable_cores() == 3
 
 
 def test_parallel_results_are_in_order() -> None:

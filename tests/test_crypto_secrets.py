@@ -174,7 +174,7 @@ def _slot_overflow() -> None:
 
 
 def _plaintext_overflow() -> None:
-    paillier.encrypt([123456789 * mpz(2) ** 300], KEY, RandomStream(bytes(32)))
+    paillier.encrypt([123456789 * mpz(2) ** 300], [mpz(1)], KEY)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,8 @@ def test_second_set_in_a_round_is_refused(state: ServedSets, second: int) -> Non
     one = make_round()
     one.opener(1, state).answer(_request(one, 9 - second), None)
 
-    with pytest.raises(SecondSetError, match="round 1 phase 1: another set was opened"):
+    evidence = r"^round 1 phase 1: set \w{64} was opened, now set \w{64} is asked for$"
+    with pytest.raises(SecondSetError, match=evidence):
         one.opener(1, state).answer(_request(one, second), None)
 
 

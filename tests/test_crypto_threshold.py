@@ -146,7 +146,8 @@ def test_our_own_ciphertexts_open_in_order() -> None:
     key, shares = shares_of(5, 4)
     plaintexts = [mpz(m) for m in (0, 1, -1, 2**200, -(2**200))]
     stream = RandomStream(secrets.token_bytes(32))
-    ciphertexts = paillier.encrypt(plaintexts, key, stream)
+    alphas = paillier.draw_alphas(len(plaintexts), key, stream)
+    ciphertexts = paillier.encrypt(plaintexts, alphas, key)
 
     opened = combine(ciphertexts, _partials(shares, ciphertexts), key, DIGEST)
 

@@ -13,20 +13,17 @@ from crypto.errors import (
     ContextMismatchError,
     CryptoError,
     DecryptionRefusedError,
+    InvalidProofError,
     InvalidSignatureError,
     MalformedMessageError,
     NonFiniteError,
     SumRangeError,
 )
 from crypto.identity import Identity
+from crypto.knowledge import Statement, prove
 from crypto.randomness import RandomStream
 from crypto.sealing import pack_plain
-from crypto.wire import (
-    Upload,
-    bulk_digest,
-    pack_ciphertexts,
-    upload_signed_bytes,
-)
+from crypto.wire import Upload, pack_ciphertexts
 from tests.crypto_group import (
     Round,
     added,
@@ -38,18 +35,21 @@ from tests.crypto_group import (
 )
 
 
-def _signed(one: Round, identity: Identity, ciphertexts: bytes, **kept: Any) -> Upload:
-    """Sign any ciphertexts as a client that does not follow the protocol."""
-    context = one.sum.context
-    signed = upload_signed_bytes(context, identity.client_id, bytes(32), ciphertexts)
-    values: dict[str, Any] = {
-        "client_id": identity.client_id,
-        "context": context,
-        "bulk": b"",
-        "ciphertexts": ciphertexts,
-        "signature": identity.sign(signed),
-    }
-    return Upload(**(values | kept))
+def _signed(upload: Upload, **changes: Any) -> Upload:
+    """Change an upload of client 5 and sign it again."""
+    changed = replace(upload, **changes)
+    signed = changed.entry().signed_bytes(changed.context)
+    return replace(changed, signature=identities(6)[4].sign(signed))
+
+
+def _of_plaintexts(one: Round, plaintexts: list[mpz]) -> Upload:
+    """Encrypt and prove any plaintexts, as client 5 that does not follow the rules."""
+    key, stream = one.manifest.keys.public_key, RandomStream(bytes(32))
+    alphas = paillier.draw_alphas(len(plaintexts), key, stream)
+    blob = pack_ciphertexts(paillier.encrypt(plaintexts, alphas, key), key)
+    statement = Statement(one.sum.context, 5, bytes(32), blob)
+    proof = prove(statement, plaintexts, alphas, key, stream)
+    return _signed(one.upload(5), ciphertexts=blob, proof=proof)
 
 
 def _foreign(one: Round) -> Upload:
@@ -76,13 +76,26 @@ def _with_a_changed_byte(one: Round) -> Upload:
 
 def _with_first_ciphertext(one: Round, value: mpz) -> Upload:
     key = one.manifest.keys.public_key
-    rest = one.upload(5).ciphertexts[2 * key.n_bytes :]
-    return _signed(one, identities(6)[4], pack_ciphertexts([value], key) + rest)
+    upload = one.upload(5)
+    rest = upload.ciphertexts[2 * key.n_bytes :]
+    return _signed(upload, ciphertexts=pack_ciphertexts([value], key) + rest)
 
 
 def _with_a_ciphertext_more(one: Round) -> Upload:
-    ciphertexts = one.upload(5).ciphertexts
-    return _signed(one, identities(6)[4], ciphertexts + ciphertexts[:64])
+    upload = one.upload(5)
+    return _signed(upload, ciphertexts=upload.ciphertexts + upload.ciphertexts[:64])
+
+
+def _without_a_proof(one: Round) -> Upload:
+    return _signed(one.upload(5), proof=b"")
+
+
+def _with_the_proof_of_another_upload(one: Round) -> Upload:
+    return _signed(one.upload(5), proof=one.upload(5).proof)
+
+
+def _with_another_proof(one: Round) -> Upload:
+    return replace(one.upload(5), proof=one.upload(5).proof)
 
 
 def _with_bulk(one: Round) -> Upload:
@@ -105,7 +118,14 @@ REFUSED: list[tuple[str, Callable[[Round], Upload], type[CryptoError]]] = [
     ("other context", _of_another_context, ContextMismatchError),
     ("relabelled context", _relabelled_context, InvalidSignatureError),
     ("changed ciphertext", _with_a_changed_byte, InvalidSignatureError),
-    ("empty", lambda one: _signed(one, identities(6)[4], b""), MalformedMessageError),
+    ("changed proof", _with_another_proof, InvalidSignatureError),
+    ("no proof", _without_a_proof, InvalidProofError),
+    ("proof of another", _with_the_proof_of_another_upload, InvalidProofError),
+    (
+        "empty",
+        lambda one: _signed(one.upload(5), ciphertexts=b""),
+        MalformedMessageError,
+    ),
     ("one more", _with_a_ciphertext_more, MalformedMessageError),
     ("bulk", _with_bulk, MalformedMessageError),
     ("zero", lambda one: _with_first_ciphertext(one, mpz(0)), MalformedMessageError),
@@ -176,33 +196,35 @@ def test_plain_upload_that_breaks_a_rule_is_refused_and_changes_nothing(
     total = added(one, 4)
     before = total.total({}).tolist()
     bulk = pack_plain(replace(make_contribution(5), **change), total.layout)
-    signed = upload_signed_bytes(total.context, 5, bulk_digest(bulk), b"")
-    signature = identities(6)[4].sign(signed)
+    upload = _signed(one.upload(5), bulk=bulk)
 
     with pytest.raises(error):
-        total.add(Upload(5, total.context, bulk, b"", signature))
+        total.add(upload)
 
     assert total.total({}).tolist() == before
     assert total.contributors == [1, 2, 3, 4]
 
 
 def test_plain_upload_without_bulk_is_refused() -> None:
-    total = make_round(mode="plain").sum
-    signed = upload_signed_bytes(total.context, 5, bytes(32), b"")
-    upload = Upload(5, total.context, b"", b"", identities(6)[4].sign(signed))
+    one = make_round(mode="plain")
 
     with pytest.raises(MalformedMessageError):
-        total.add(upload)
+        one.sum.add(_signed(one.upload(5), bulk=b""))
+
+
+@pytest.mark.parametrize("part", ["ciphertexts", "proof"])
+def test_plain_upload_with_an_encrypted_part_is_refused(part: str) -> None:
+    one = make_round(mode="plain")
+
+    with pytest.raises(MalformedMessageError):
+        one.sum.add(_signed(one.upload(5), **{part: b"more"}))
 
 
 def test_client_that_leaves_its_slots_is_found_in_the_sum() -> None:
     one = make_round()
     total = added(one, 4)
     key = one.manifest.keys.public_key
-    huge = [key.n // 3 - 1] * total.num_ciphertexts
-    stream = RandomStream(bytes(32))
-    ciphertexts = pack_ciphertexts(paillier.encrypt(huge, key, stream), key)
-    total.add(_signed(one, identities(6)[4], ciphertexts))
+    total.add(_of_plaintexts(one, [key.n // 3 - 1] * total.num_ciphertexts))
 
     with pytest.raises(SumRangeError):
         one.opened(total)
@@ -211,7 +233,7 @@ def test_client_that_leaves_its_slots_is_found_in_the_sum() -> None:
 def test_client_that_exceeds_its_value_is_found_in_the_mean() -> None:
     one = make_round()
     total = added(one, 4)
-    params, key = one.manifest.params, one.manifest.keys.public_key
+    params = one.manifest.params
     values = np.zeros(total.layout.num_values, dtype=np.int64)
     values[0] = 3_300_000  # fits the slot of 23 bits, but no five clients reach it
     packed = packing.pack(
@@ -219,9 +241,7 @@ def test_client_that_exceeds_its_value_is_found_in_the_mean() -> None:
         slot_bits=params.slot_bits,
         slots_per_plaintext=params.slots_per_plaintext,
     )
-    stream = RandomStream(bytes(32))
-    ciphertexts = pack_ciphertexts(paillier.encrypt(packed, key, stream), key)
-    total.add(_signed(one, identities(6)[4], ciphertexts))
+    total.add(_of_plaintexts(one, packed))
     opened = one.opened(total)
 
     with pytest.raises(SumRangeError, match="larger than its contributors"):

@@ -1,30 +1,39 @@
 """Every file of tests/vectors/: made without our code, read by our code."""
 
 import json
+import secrets
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from gmpy2 import mpz
 
-from crypto import dealer, errors, packing, paillier
+from crypto import dealer, errors, knowledge, packing, paillier
 from crypto.aggregation import set_digest
+from crypto.binding import binding_powers
 from crypto.context import RoundFacts
 from crypto.encoding import canon, decode
 from crypto.identity import Identity
-from crypto.key_holder import KeyShare, WholeKey
+from crypto.key_holder import KeyHolder, KeyShare, WholeKey
 from crypto.layout import make_layout
 from crypto.manifest import Manifest
 from crypto.params import AggregationParams
+from crypto.partial_proof import PartialStatement
 from crypto.public_key import PublicKey, derive_v
-from crypto.randomness import _stream_from
+from crypto.randomness import RandomStream, upload_stream
 from crypto.threshold import combine
 from crypto.vector import Contribution, encode
 from crypto.wire import (
     Broadcast,
     Entry,
+    Hello,
     bulk_digest,
+    pack_ciphertexts,
+    pack_integers,
     partial_signed_bytes,
     upload_signed_bytes,
 )
@@ -46,7 +55,7 @@ def bases(given: dict[str, Any]) -> Any:
 
 def encrypt(given: dict[str, Any]) -> Any:
     plaintext, alpha = mpz(given["plaintext"], 16), mpz(given["alpha"], 16)
-    return f"{paillier._encrypt_with(plaintext, _public_key(given), alpha):x}"
+    return f"{paillier.encrypt([plaintext], [alpha], _public_key(given))[0]:x}"
 
 
 def pack(given: dict[str, Any]) -> Any:
@@ -82,14 +91,18 @@ def sum_of_uploads(given: dict[str, Any]) -> Any:
     return [f"{holder.decrypt(c):x}" for c in paillier.add(one, two, key)]
 
 
-def open_sum(given: dict[str, Any]) -> Any:
-    key, holders = dealer._deal_with(
+def _dealt(given: dict[str, Any]) -> tuple[PublicKey, list[KeyHolder]]:
+    return dealer._deal_with(
         mpz(given["p"], 16),
         mpz(given["q"], 16),
         given["holders"],
         coefficients=[mpz(a, 16) for a in given["coefficients"]],
         y_seed=bytes.fromhex(given["y_seed"]),
     )
+
+
+def open_sum(given: dict[str, Any]) -> Any:
+    key, holders = _dealt(given)
     digest = bytes.fromhex(given["set_digest"])
     partials = {int(i): [mpz(x, 16)] for i, x in given["partials"].items()}
     ciphertexts = [mpz(given["ciphertext"], 16)]
@@ -129,17 +142,18 @@ def context(given: dict[str, Any]) -> Any:
 
 
 def stream(given: dict[str, Any]) -> Any:
-    return (
-        _stream_from(
-            bytes.fromhex(given["entropy"]),
-            bytes.fromhex(given["context"]),
-            given["client_id"],
-            np.array(given["values"], dtype=np.int64),
-            given["label"],
+    values = np.array(given["values"], dtype=np.int64)
+    with _entropy(given):
+        made = upload_stream(
+            bytes.fromhex(given["context"]), given["client_id"], values, given["label"]
         )
-        .take(80)
-        .hex()
-    )
+    return made.take(80).hex()
+
+
+def _entropy(given: dict[str, Any]) -> AbstractContextManager[Any]:
+    """Have the system's generator return the scenario's bytes."""
+    octets = bytes.fromhex(given["entropy"])
+    return mock.patch.object(secrets, "token_bytes", return_value=octets)
 
 
 def digest_of_set(given: dict[str, Any]) -> Any:
@@ -148,6 +162,7 @@ def digest_of_set(given: dict[str, Any]) -> Any:
             client_id=one["client_id"],
             bulk_digest=bulk_digest(bytes.fromhex(one["bulk"])),
             ciphertexts=bytes.fromhex(one["ciphertexts"]),
+            proof=b"",
             signature=bytes(64),
         )
         for one in given["entries"]
@@ -161,7 +176,15 @@ def sign_upload(given: dict[str, Any]) -> Any:
         given["client_id"],
         bytes.fromhex(given["bulk"]),
         bytes.fromhex(given["body"]),
+        bytes.fromhex(given["proof"]),
     ).hex()
+
+
+def sign_hello(given: dict[str, Any]) -> Any:
+    octets = {name: bytes.fromhex(given[name]) for name in ("params", "run_id")}
+    nonce = bytes.fromhex(given["nonce"])
+    texts = {key: value for key, value in given.items() if key != "nonce"}
+    return Hello(**(texts | octets)).signed_bytes(nonce).hex()
 
 
 def sign_partial(given: dict[str, Any]) -> Any:
@@ -187,6 +210,73 @@ def encode_update(given: dict[str, Any]) -> Any:
     return encode(contribution, params, layout).tolist()
 
 
+def powers(given: dict[str, Any]) -> Any:
+    key = replace(_public_key(given), num_holders=given["holders"])
+    digest = bytes.fromhex(given["set_digest"])
+    return pack_integers(binding_powers(key, digest, given["count"]), key).hex()
+
+
+def _statement(given: dict[str, Any], ciphertexts: list[mpz]) -> knowledge.Statement:
+    return knowledge.Statement(
+        bytes.fromhex(given["context"]),
+        given["client_id"],
+        bytes.fromhex(given["bulk_digest"]),
+        pack_ciphertexts(ciphertexts, _public_key(given)),
+    )
+
+
+def prove_knowledge(given: dict[str, Any]) -> Any:
+    key = _public_key(given)
+    plaintexts, alphas = (
+        [mpz(number, 16) for number in given[name]] for name in ("plaintexts", "alphas")
+    )
+    return knowledge.prove(
+        _statement(given, paillier.encrypt(plaintexts, alphas, key)),
+        plaintexts,
+        alphas,
+        key,
+        RandomStream(bytes.fromhex(given["stream_key"])),
+    ).hex()
+
+
+def check_proof(given: dict[str, Any]) -> Any:
+    ciphertexts = [mpz(c, 16) for c in given["ciphertexts"]]
+    proof = bytes.fromhex(given["proof"])
+    statement = _statement(given, ciphertexts)
+    return knowledge.verify(statement, ciphertexts, proof, _public_key(given))
+
+
+def _partial_statement(given: dict[str, Any]) -> tuple[KeyShare, PartialStatement]:
+    key, holders = _dealt(given)
+    share = holders[given["holder"] - 1]
+    assert isinstance(share, KeyShare)
+    return share, PartialStatement(
+        key,
+        bytes.fromhex(given["context"]),
+        bytes.fromhex(given["set_digest"]),
+        given["holder"],
+        [mpz(c, 16) for c in given["ciphertexts"]],
+        [mpz(x, 16) for x in given["partials"]],
+    )
+
+
+def prove_partials(given: dict[str, Any]) -> Any:
+    share, statement = _partial_statement(given)
+    own = share.partials(statement.ciphertexts, statement.set_digest)
+    assert own == statement.partials
+    with _entropy(given):
+        challenge, response = share.prove(statement)
+    return {"challenge": challenge.hex(), "response": response.hex()}
+
+
+def check_partials(given: dict[str, Any]) -> Any:
+    _, statement = _partial_statement(given)
+    challenge, response = (
+        bytes.fromhex(given[name]) for name in ("challenge", "response")
+    )
+    return statement.verify(challenge, response)
+
+
 OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "bases": bases,
     "encrypt": encrypt,
@@ -200,6 +290,12 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "set": digest_of_set,
     "sign-upload": sign_upload,
     "sign-partial": sign_partial,
+    "sign-hello": sign_hello,
+    "powers": powers,
+    "prove": prove_knowledge,
+    "check-proof": check_proof,
+    "prove-partials": prove_partials,
+    "check-partials": check_partials,
     "unseal": unseal,
     "encode": encode_update,
 }

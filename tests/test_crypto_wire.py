@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from crypto.context import RoundFacts
 from crypto.encoding import canon, decode
 from crypto.errors import CryptoError, MalformedMessageError
+from crypto.message import Message
 from crypto.wire import (
     Broadcast,
+    Challenge,
     Entry,
     Hello,
     OpenRequest,
+    PartialProof,
     PartialReply,
     Upload,
-    _Message,
     bulk_digest,
     pack_arrays,
-    partial_signed_bytes,
-    upload_signed_bytes,
 )
 from tests.crypto_group import make_manifest, make_params
 
@@ -33,7 +33,7 @@ ARRAYS: list[tuple[str, Any]] = [
 ]
 HELLO = Hello(
     client_id=1,
-    protocol="unseen/1",
+    protocol="unseen/2",
     code="c0de",
     keys="f00d",
     params=bytes(32),
@@ -53,6 +53,7 @@ UPLOAD = Upload(
     context=bytes(32),
     bulk=b"bulk",
     ciphertexts=bytes(128),
+    proof=bytes(40),
     signature=bytes(64),
 )
 ENTRY = UPLOAD.entry()
@@ -66,11 +67,25 @@ REQUEST = OpenRequest(
     run_config=bytes(32),
     records=bytes(32),
     entries=[ENTRY.to_bytes()],
+    powers=bytes(64),
 )
 REPLY = PartialReply(
     holder=1, set_digest=bytes(32), partials=bytes(64), signature=bytes(64)
 )
-MESSAGES: list[_Message] = [HELLO, BROADCAST, UPLOAD, ENTRY, REQUEST, REPLY]
+PROOF = PartialProof(
+    holder=1, set_digest=bytes(32), challenge=bytes(16), response=bytes(100)
+)
+CHALLENGE = Challenge(nonce=bytes(32))
+MESSAGES: list[Message] = [
+    CHALLENGE,
+    HELLO,
+    BROADCAST,
+    UPLOAD,
+    ENTRY,
+    REQUEST,
+    REPLY,
+    PROOF,
+]
 ANY_MESSAGE = st.sampled_from(MESSAGES)
 JUNK = (
     st.none()
@@ -87,7 +102,7 @@ JUNK_ARRAYS = st.lists(
 )
 
 
-def _parse(message: _Message, data: bytes) -> _Message | None:
+def _parse(message: Message, data: bytes) -> Message | None:
     """Parse bytes as a type of message; None if they are malformed."""
     try:
         return type(message).from_bytes(data)
@@ -96,13 +111,13 @@ def _parse(message: _Message, data: bytes) -> _Message | None:
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda one: type(one).__name__)
-def test_message_survives_the_trip(message: _Message) -> None:
+def test_message_survives_the_trip(message: Message) -> None:
     assert type(message).from_bytes(message.to_bytes()) == message
 
 
 @settings(max_examples=200)
 @given(ANY_MESSAGE, st.data())
-def test_every_truncation_is_malformed(message: _Message, data: st.DataObject) -> None:
+def test_every_truncation_is_malformed(message: Message, data: st.DataObject) -> None:
     encoded = message.to_bytes()
     size = data.draw(st.integers(0, len(encoded) - 1))
 
@@ -113,7 +128,7 @@ def test_every_truncation_is_malformed(message: _Message, data: st.DataObject) -
 @settings(max_examples=500)
 @given(ANY_MESSAGE, st.data())
 def test_flipped_bit_gives_another_message_or_is_malformed(
-    message: _Message, data: st.DataObject
+    message: Message, data: st.DataObject
 ) -> None:
     encoded = bytearray(message.to_bytes())
     at = data.draw(st.integers(0, 8 * len(encoded) - 1))
@@ -126,7 +141,7 @@ def test_flipped_bit_gives_another_message_or_is_malformed(
 
 @settings(max_examples=200)
 @given(ANY_MESSAGE, st.binary(max_size=300))
-def test_random_bytes_are_malformed(message: _Message, data: bytes) -> None:
+def test_random_bytes_are_malformed(message: Message, data: bytes) -> None:
     with pytest.raises(MalformedMessageError):
         type(message).from_bytes(data)
 
@@ -134,7 +149,7 @@ def test_random_bytes_are_malformed(message: _Message, data: bytes) -> None:
 @settings(max_examples=500)
 @given(ANY_MESSAGE, st.data())
 def test_field_of_any_content_is_read_or_malformed(
-    message: _Message, data: st.DataObject
+    message: Message, data: st.DataObject
 ) -> None:
     values: Any = decode(message.to_bytes())
     name = data.draw(st.sampled_from(sorted(values)))
@@ -162,7 +177,7 @@ def test_request_of_any_content_gives_a_context_or_a_named_error(
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda one: type(one).__name__)
-def test_message_of_another_kind_is_malformed(message: _Message) -> None:
+def test_message_of_another_kind_is_malformed(message: Message) -> None:
     for other in MESSAGES:
         if type(other) is not type(message):
             with pytest.raises(MalformedMessageError):
@@ -170,7 +185,7 @@ def test_message_of_another_kind_is_malformed(message: _Message) -> None:
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda one: type(one).__name__)
-def test_kind_must_be_the_name(message: _Message) -> None:
+def test_kind_must_be_the_name(message: Message) -> None:
     values: Any = decode(message.to_bytes())
 
     with pytest.raises(MalformedMessageError):
@@ -178,7 +193,7 @@ def test_kind_must_be_the_name(message: _Message) -> None:
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda one: type(one).__name__)
-def test_unknown_field_is_malformed(message: _Message) -> None:
+def test_unknown_field_is_malformed(message: Message) -> None:
     values: Any = decode(message.to_bytes())
 
     with pytest.raises(MalformedMessageError):
@@ -197,21 +212,31 @@ def test_message_must_be_a_map() -> None:
         (HELLO, "client_id", -1),
         (HELLO, "client_id", True),
         (HELLO, "client_id", 1.0),
-        (HELLO, "protocol", b"unseen/1"),
+        (HELLO, "protocol", b"unseen/2"),
         (HELLO, "run_id", bytes(15)),
+        (HELLO, "signature", bytes(63)),
+        (CHALLENGE, "nonce", bytes(31)),
+        (CHALLENGE, "nonce", "text"),
         (UPLOAD, "client_id", 1 << 32),
         (UPLOAD, "bulk", "text"),
         (UPLOAD, "context", bytes(31)),
+        (UPLOAD, "proof", "text"),
         (UPLOAD, "signature", bytes(65)),
         (ENTRY, "client_id", 1 << 32),
         (ENTRY, "ciphertexts", None),
+        (ENTRY, "proof", None),
         (REPLY, "holder", 256),
         (REPLY, "partials", []),
+        (PROOF, "holder", 256),
+        (PROOF, "set_digest", bytes(31)),
+        (PROOF, "challenge", bytes(17)),
+        (PROOF, "response", 1),
         (REQUEST, "dim", 1 << 63),
         (REQUEST, "round", 1 << 63),
         (REQUEST, "phase", 256),
         (REQUEST, "entries", b"entry"),
         (REQUEST, "entries", ["entry"]),
+        (REQUEST, "powers", [1]),
         (REQUEST, "metrics", [1]),
         (REQUEST, "metrics", {"loss": 1}),
         (BROADCAST, "round", 1 << 63),
@@ -221,7 +246,7 @@ def test_message_must_be_a_map() -> None:
     ],
 )
 def test_field_out_of_its_range_is_malformed(
-    message: _Message, field: str, value: Any
+    message: Message, field: str, value: Any
 ) -> None:
     values: Any = decode(message.to_bytes())
 
@@ -230,7 +255,7 @@ def test_field_out_of_its_range_is_malformed(
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda one: type(one).__name__)
-def test_hostile_megabyte_is_refused_at_once(message: _Message) -> None:
+def test_hostile_megabyte_is_refused_at_once(message: Message) -> None:
     head = canon({"kind": type(message).__name__})[5:]
     started = time.process_time()
 
@@ -262,11 +287,7 @@ def test_digest_of_some_bulk_is_not_zero() -> None:
 
 
 def test_entry_is_the_upload_without_its_bulk() -> None:
-    assert Entry(1, bulk_digest(b"bulk"), UPLOAD.ciphertexts, UPLOAD.signature) == ENTRY
+    digest = bulk_digest(b"bulk")
+    expected = Entry(1, digest, UPLOAD.ciphertexts, UPLOAD.proof, UPLOAD.signature)
 
-
-def test_signatures_of_uploads_and_partials_cannot_be_confused() -> None:
-    upload = upload_signed_bytes(bytes(32), 1, bytes(32), b"")
-    partial = partial_signed_bytes(bytes(32), bytes(32), 1, b"")
-
-    assert upload[:14] != partial[:14]
+    assert expected == ENTRY

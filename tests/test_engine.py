@@ -196,7 +196,7 @@ def test_text_of_an_exception_stays_with_its_client(
     out = tmp_path / "out"
     submit(engine, out, [[["fail", 0]], [["train", 0]]])
     failed, trained = finish(engine, out)
-    assert [a["error"] for a in failed] == ["LookupError"] * 2
+    assert [a["error"] for a in failed] == ["AppError"] * 2
     assert len(trained) == 2
     assert PRIVATE_TEXT in (engine._logs_dir / "client-1.log").read_text()
     for name in ("superlink.log", "server.log"):

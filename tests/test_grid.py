@@ -121,6 +121,17 @@ def test_replies_end_at_the_deadline_and_name_what_is_missing(grid: FakeGrid) ->
     assert replies.waiting == {"id-0"}
 
 
+def test_reply_that_names_another_message_does_not_end_the_wait_for_it(
+    grid: FakeGrid,
+) -> None:
+    replies = FastGrid(grid).send_and_receive(_messages(2), timeout=10)
+    grid.answered["id-0"] = Message(RecordDict(), reply_to=grid.pushed[1])
+    assert replies.get(timeout=0.5) is None
+    assert replies.waiting == {"id-1"}
+    grid.answer("id-1")
+    assert _answered(replies) == ["id-1"]
+
+
 def test_no_messages_give_no_replies_at_once(grid: FakeGrid) -> None:
     assert list(FastGrid(grid).send_and_receive([])) == []
 

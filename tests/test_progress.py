@@ -74,10 +74,11 @@ def failed_round(number: int, at: float) -> Iterator[Event]:
     clients = [1, 2, 3, 4, 5]
     yield event("round_started", at, **train, clients=clients, bytes_down=500)
     yield event("upload", at + 1, **train, client=1, bytes=1000, seconds=1.0)
-    yield event("refused", at + 1, **train, client=4, error="BadSignatureError")
+    refused = {"by": "server", "code": "E_SIG", "error": "InvalidSignatureError"}
+    yield event("refused", at + 1, **train, client=4, **refused)
     yield event("dropped", at + 9, **train, clients=[2, 3, 5], after=30.0)
     reason = {"error": "TooFewUpdatesError", "message": "1 of 4 required updates"}
-    yield event("round_failed", at + 9, **train, **reason)
+    yield event("round_failed", at + 9, **train, code="E_SET", **reason)
     total = {"seconds": 30.0, "bytes_up": 1000, "bytes_down": 500}
     yield event("round_finished", at + 10, round=number, **total)
 
@@ -130,7 +131,8 @@ def test_refused_client_is_not_counted_and_is_shown() -> None:
     for e in [*start(), *list(failed_round(1, at=110.0))[:3]]:
         view.apply(e)
     assert view.arrived == {1}
-    assert "refused client 4: BadSignatureError" in drawn(view, now=115.0)
+    text = drawn(view, now=115.0)
+    assert "refused client 4: E_SIG InvalidSignatureError" in text
 
 
 def test_time_left_is_the_median_round_times_the_rounds_left() -> None:
@@ -153,7 +155,7 @@ def test_unknown_events_change_nothing() -> None:
 def test_control_characters_from_a_client_do_not_reach_the_terminal() -> None:
     view = RunView()
     facts = {"round": 1, "phase": "train", "client": 1, "error": "\x1b[2JOops\n"}
-    line = view.apply(event("refused", 1.0, **facts))
+    line = view.apply(event("refused", 1.0, **facts, by="server", code=""))
     assert line == "round 1/0: refused client 1: ?[2JOops?"
     assert "\x1b" not in view.last_warning
 
@@ -168,7 +170,7 @@ def test_plain_output_is_one_line_per_phase() -> None:
     assert "round 2/3: no answer from clients 2-3, 5 within 30 s" in lines
     assert (
         "round 2/3: train failed, nothing was opened: "
-        "TooFewUpdatesError: 1 of 4 required updates"
+        "E_SET TooFewUpdatesError: 1 of 4 required updates"
     ) in lines
     assert "warning: clip [0.4] too small" in lines
     assert lines[-1] == "2 of 3 rounds opened in 57.0 s"
@@ -261,13 +263,20 @@ def test_history_names_why_a_round_failed() -> None:
     row = history(whole_run())[2]
     assert row["failed"] == {
         "phase": "train",
+        "code": "E_SET",
         "error": "TooFewUpdatesError",
         "message": "1 of 4 required updates",
     }
     assert row["contributors"] == []
     assert row["dropped"] == [2, 3, 5]
     assert row["refused"] == [
-        {"phase": "train", "client": 4, "error": "BadSignatureError"}
+        {
+            "phase": "train",
+            "client": 4,
+            "by": "server",
+            "code": "E_SIG",
+            "error": "InvalidSignatureError",
+        }
     ]
 
 
@@ -277,7 +286,7 @@ def test_table_shows_failed_rounds_by_name() -> None:
     text = printed(console)
     assert (
         "round 2: train failed: TooFewUpdatesError; without 2-3, 5; "
-        "client 4: BadSignatureError"
+        "refused client 4: E_SIG"
     ) in " ".join(text.split())
     assert "0.9000" in text
     assert "5.5 kB" in text
@@ -286,6 +295,59 @@ def test_table_shows_failed_rounds_by_name() -> None:
 def test_table_of_a_clean_run_has_no_notes() -> None:
     table = results_table(history([*start(), *good_round(1, at=110.0)]))
     assert str(table.caption) == ""
+
+
+def refusal_of(client: int | None, *, by: str, phase: str = "train") -> Event:
+    reason = {"code": "E_SET", "error": "DecryptionRefusedError", "message": "a node"}
+    return event("refused", 1.0, round=1, phase=phase, client=client, by=by, **reason)
+
+
+def test_table_says_who_refused_whom_and_why() -> None:
+    refusals = [refusal_of(i, by=f"client {i}") for i in (1, 2, 3)]
+    refusals.append(refusal_of(5, by="server"))
+    refusals.append(refusal_of(None, by="server", phase="hello"))
+    caption = str(results_table(history(refusals)).caption)
+    assert caption == (
+        "round 1: clients 1-3 refused: E_SET; refused client 5 and a node: E_SET"
+    )
+
+
+def test_lines_say_who_refused_whom_and_why() -> None:
+    view = RunView(num_rounds=3)
+    lines = [
+        view.apply(refusal_of(2, by="client 2")),
+        view.apply(refusal_of(2, by="server")),
+        view.apply(refusal_of(2, by="server", phase="hello")),
+    ]
+    assert lines == [
+        "round 1/3: client 2 refused: E_SET DecryptionRefusedError",
+        "round 1/3: refused client 2: E_SET DecryptionRefusedError",
+        "round 1/3: a node",
+    ]
+
+
+def test_waiting_for_clients_is_shown_before_the_round_starts() -> None:
+    view = RunView(num_rounds=3)
+    facts: dict[str, Any] = {"clients": [1, 2], "needed": 4, "seconds": 30.0}
+    line = view.apply(event("waiting", 1.0, round=2, **facts))
+    assert line == view.last_warning
+    assert line == (
+        "round 2/3: 2 of 4 needed clients are there, waiting up to 30 s for more"
+    )
+    assert "waiting for clients: 2/4" in drawn(view, now=2.0)
+
+
+def test_late_and_doubted_key_holders_are_shown() -> None:
+    view = RunView(num_rounds=3)
+    train: dict[str, Any] = {"round": 1, "phase": "train"}
+    lines = [
+        view.apply(event("late", 1.0, **train, clients=[3], after=10.0)),
+        view.apply(event("proving", 1.0, **train, holders=[1, 2, 3, 4])),
+    ]
+    assert lines == [
+        "round 1/3: no partial decryption from clients 3 within 10 s, asking others",
+        "round 1/3: answers do not open the sum; asking key holders 1-4 for proofs",
+    ]
 
 
 def test_json_of_a_finished_run() -> None:

@@ -2,20 +2,23 @@
 
 import re
 from dataclasses import fields
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from phe.paillier import PaillierPrivateKey, PaillierPublicKey
 
+from clients import policy
 from crypto import errors, wire
 from crypto.encoding import decode
 from crypto.layout import EVALUATE, RESERVED, TRAIN, make_layout
 from crypto.manifest import FORMAT
 from crypto.params import AggregationParams
 from crypto.provenance import PROTOCOL
-from crypto.wire import Hello
 from experiments.settings import default_threshold
-from tests.protocol_example import CONTRIBUTIONS, Example, P, Q, lines
+from tests import proof_reference
+from tests.protocol_example import CONTRIBUTIONS, NONCE, Y_SEED, Example, P, Q
+from tests.protocol_lines import lines
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "crypto" / "PROTOCOL.md").read_text(encoding="utf-8")
@@ -131,20 +134,25 @@ def test_message_table_lists_every_field() -> None:
             written.setdefault(name, []).append(field_name.strip("`"))
     for message, names in written.items():
         assert names == [item.name for item in fields(getattr(wire, message))], message
-    assert len(written) == 6
+    assert len(written) == 8
 
 
 def test_message_sizes_are_as_written() -> None:
     example = Example()
     upload = example.upload(1)
-    reply = bytes.fromhex(written_values()["reply of holder 1"].replace(" ", ""))
-    hello = Hello(1, "unseen/1", "0" * 16, "0" * 16, bytes(32), bytes(16))
-    ciphertexts, partials = len(upload.ciphertexts), 3 * 8
+    reply, proof = (
+        bytes.fromhex(written_values()[f"{name} of holder 1"].replace(" ", ""))
+        for name in ("reply", "proof")
+    )
+    encrypted, partials = 3 * 16 + 61, 3 * 8
+    assert len(upload.ciphertexts) + len(upload.proof) == encrypted
     sizes = {
-        "Hello": len(hello.to_bytes()) - 1,
-        "Upload": len(upload.to_bytes()) - 1 - ciphertexts,
-        "Entry": len(upload.entry().to_bytes()) - 1 - ciphertexts,
+        "Challenge": len(wire.Challenge(NONCE).to_bytes()),
+        "Hello": len(example.hello(1).to_bytes()) - 1,
+        "Upload": len(upload.to_bytes()) - 1 - encrypted,
+        "Entry": len(upload.entry().to_bytes()) - 1 - encrypted,
         "PartialReply": len(reply) - 1 - partials,
+        "PartialProof": len(proof) - 1 - (64 + 257 + 7) // 8,
     }
     rows = table("8.2", "encoded message")
     assert {row[0].strip("`"): int(row[1].split()[0]) for row in rows} == sizes
@@ -155,6 +163,70 @@ def test_fields_of_a_reply_are_readable_from_its_bytes() -> None:
     assert isinstance(reply, dict)
     assert reply["kind"] == "PartialReply"
     assert reply["set_digest"] == bytes.fromhex(written_values()["SD"])
+
+
+def _integers(name: str) -> list[int]:
+    return [int(number) for number in written_values()[name].strip("[]").split(",")]
+
+
+@pytest.mark.parametrize("client_id", CONTRIBUTIONS)
+def test_proof_of_an_upload_holds_for_the_reference(client_id: int) -> None:
+    values = written_values()
+    packed = b"".join(
+        c.to_bytes(16, "big") for c in _integers(f"c of client {client_id}")
+    )
+    digests = bytes(32) + sha256(packed).digest()
+    statement = bytes.fromhex(values["ctx"]) + client_id.to_bytes(4, "big") + digests
+    opened = zip(
+        _integers(f"M of client {client_id}"),
+        _integers(f"alpha of client {client_id}"),
+        strict=True,
+    )
+    x, beta = _integers(f"x, beta of client {client_id}")
+
+    proof = proof_reference.prove_knowledge(
+        int(P * Q), Y_SEED, list(opened), statement=statement, masks=(x, beta)
+    )
+
+    assert proof.hex() == values[f"proof of client {client_id}"]
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_proof_of_partials_holds_for_the_reference(place: int) -> None:
+    values, name = written_values(), f"of holder {place + 1}"
+    head = bytes.fromhex(values["ctx"] + values["SD"]) + bytes([place + 1])
+    xt, power = proof_reference.partials_statement(
+        int(P * Q),
+        3,
+        head=head,
+        ciphertexts=_integers("sum of c"),
+        partials=_integers(f"partials {name}"),
+    )
+    proof = decode(bytes.fromhex(values[f"proof {name}"]))
+    assert isinstance(proof, dict)
+
+    assert (xt, power) == (int(values[f"xt {name}"]), int(values[f"Y {name}"]))
+    assert proof_reference.proves_partials(
+        int(P * Q),
+        head=head,
+        bases=(_integers("v")[0], xt),
+        powers=(_integers("v_1, v_2, v_3")[place], power),
+        proof=(proof["challenge"], proof["response"]),
+    )
+
+
+def test_policy_table_lists_every_rule() -> None:
+    rules = [row[0].strip("`") for row in table("8.7", "rule")]
+
+    assert rules == list(policy._RULES)
+
+
+def test_request_table_names_messages() -> None:
+    rows = table("8.1", "request `kind`")
+    named = re.findall(r"`([A-Z]\w+)`", " ".join(" ".join(row) for row in rows))
+
+    assert {name for name in named if not hasattr(wire, name)} == set()
+    assert len(rows) == 5
 
 
 def test_committee_table_follows_the_rule() -> None:
@@ -180,9 +252,10 @@ def test_error_table_names_every_error_of_the_protocol() -> None:
         if isinstance(value, type) and issubclass(value, errors.CryptoError)
     }
     assert set(written) == set(tree) - {"CryptoError"}
+    assert set(written) == set(errors.ERROR_NAMES) - {"CryptoError"}
     for name, code in written.items():
         assert code in (errors.__doc__ or "")
-        assert not code or f"({code})" in (tree[name].__doc__ or ""), name
+        assert tree[name].code == code, name
 
 
 def test_sections_that_docstrings_name_exist() -> None:
