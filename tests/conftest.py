@@ -10,6 +10,8 @@ os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 os.environ["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] = "1"
 
+pytest_plugins = ["tests.attack_table"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def private_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
