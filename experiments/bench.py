@@ -9,9 +9,11 @@ measured is listed in `experiments.bench_scene`.
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -39,6 +41,7 @@ from experiments.timing import (
 )
 
 KEY_SIZES: Final = (2048, 3072)
+_ROUNDS = {False: 3, True: 1}  # repetitions of a whole round, by --quick
 _BATCH = 16  # ciphertexts at once, to compare one thread with all
 
 
@@ -109,6 +112,19 @@ def _parallel_speed_up(
     return wall_ratio(samples["alone"], samples["together"])
 
 
+def bench_round(*, quick: bool, tick: Callable[[], object]) -> dict[str, float]:
+    """Measure a default round, and which part of it the checks are."""
+    # Imported here: it loads PyTorch, and --help should not wait for it.
+    from experiments.bench_round import measure  # noqa: PLC0415
+
+    key_bits = KEY_SIZES[0] if quick else default("key-bits")
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(
+            Path(folder), key_bits=key_bits, repetitions=_ROUNDS[quick], tick=tick
+        )
+    return {"key_bits": key_bits, **figures}
+
+
 def report(*, quick: bool, console: Console) -> dict[str, Any]:
     """Measure at every key size, with a progress bar on `console`."""
     sizes = []
@@ -119,6 +135,8 @@ def report(*, quick: bool, console: Console) -> dict[str, Any]:
             sizes.append(
                 bench(key_bits, quick=quick, tick=partial(progress.advance, bar))
             )
+        bar = progress.add_task("a round", total=_ROUNDS[quick])
+        whole_round = bench_round(quick=quick, tick=partial(progress.advance, bar))
     return {
         "machine": {
             "cores": os.cpu_count(),
@@ -130,6 +148,7 @@ def report(*, quick: bool, console: Console) -> dict[str, Any]:
         "holders": HOLDERS,
         "threshold": THRESHOLD,
         "sizes": sizes,
+        "round": whole_round,
     }
 
 
@@ -149,6 +168,7 @@ def show(figures: dict[str, Any], console: Console) -> None:
         ):
             console.print(f"  {line}", highlight=False, soft_wrap=True)
         console.print()
+    _show_round(figures["round"], console)
     console.print(
         f"Medians; CPU time leaves out waiting. {figures['clients']} clients, "
         f"{figures['threshold']} of {figures['holders']} key holders, "
@@ -156,6 +176,18 @@ def show(figures: dict[str, Any], console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _show_round(figures: dict[str, float], console: Console) -> None:
+    for line in (
+        f"A default round at {figures['key_bits']} bits, training and evaluation, "
+        f"without the network: {figures['cpu_seconds']:.1f} s of CPU time",
+        f"  {figures['checks_share']:.1%} of it are checks: proofs, signatures, "
+        f"contexts, ranges, state on disk",
+        f"  {figures['binding_share']:.1%} of it binds the openings to their sets",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print()
 
 
 def _table(size: dict[str, Any]) -> Table:
@@ -180,7 +212,7 @@ def main(
         bool, typer.Option("--json", help="Print the figures as JSON.")
     ] = False,
 ) -> None:
-    """Time encrypt, add, partial and combine, beside phe in the same run."""
+    """Time encrypt, add, partial and combine beside phe, and what the checks cost."""
     figures = report(quick=quick, console=Console(stderr=True))
     if as_json:
         print(json.dumps(figures, indent=2))

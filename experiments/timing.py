@@ -12,6 +12,7 @@ from statistics import median
 
 _MIN_SAMPLE_SECONDS = 0.002  # shorter calls are repeated within one sample
 _MAX_CALLS = 1000
+_LONG_SECONDS = 1.0  # a first call that takes longer is not made again to see
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,20 @@ def wall_ratio(slower: Sequence[Sample], faster: Sequence[Sample]) -> float:
     return median(one.wall_seconds / other.wall_seconds for one, other in pairs)
 
 
+def saved_share(whole: Sequence[Sample], less: Sequence[Sample]) -> float:
+    """Return the share of the whole's CPU time that is saved without something.
+
+    Median over pairs taken together.
+    """
+    pairs = zip(whole, less, strict=True)
+    return median(1 - part.cpu_seconds / all_.cpu_seconds for all_, part in pairs)
+
+
 def _calls_per_sample(measurement: Measurement) -> int:
+    first = time.perf_counter()
     measurement.call()  # the first call may fill caches
+    if time.perf_counter() - first > _LONG_SECONDS:
+        return 1
     took = _sample(measurement, 1).wall_seconds * measurement.items
     return min(_MAX_CALLS, max(1, math.ceil(_MIN_SAMPLE_SECONDS / max(took, 1e-9))))
 

@@ -51,6 +51,13 @@ def test_phe_carries_one_parameter_a_ciphertext(figures: Any) -> None:
         assert taken["us_per_parameter"] == pytest.approx(1e3 * taken["cpu_ms"])
 
 
+def test_checks_and_binding_are_shares_of_a_round(figures: Any) -> None:
+    taken = figures["round"]
+    shares = [taken["checks_share"], taken["binding_share"]]
+    assert taken["cpu_seconds"] > 0
+    assert all(-1 < share < 1 for share in shares)
+
+
 def test_ratios_are_positive_numbers(figures: Any) -> None:
     for size in figures["sizes"]:
         ratios = [size["parallel_speed_up"], *size["times_faster_than_phe"].values()]
