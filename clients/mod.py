@@ -201,7 +201,7 @@ def _check_numbers(context: Context, params: AggregationParams) -> None:
     }
     for name, value in pinned.items():
         claimed = context.run_config.get(name, value)
-        if claimed not in (value, 0):  # 0 leaves it to the task
+        if claimed not in (value, 0, ""):  # these leave it to the task
             raise ContextMismatchError(
                 f"the server's run configuration has {name} {claimed!r}, "
                 f"this client pinned {value!r}"

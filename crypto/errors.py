@@ -6,6 +6,7 @@ CryptoError
 ├── NonFiniteError              E_NONFINITE: NaN or infinity in an update or metric
 ├── PlaintextOverflowError      a value outside the width reserved for it
 ├── SumRangeError               E_RANGE: an opened sum outside the possible range
+│   └── NoiseError              E_NOISE: keys and bulk parts that do not belong together
 ├── MalformedMessageError       E_CT: bytes from outside that are not a valid message
 ├── ContextMismatchError        E_CTX: a pinned fact differs
 ├── KeyMismatchError            a public key, share or folder that belongs elsewhere
@@ -65,6 +66,12 @@ class SumRangeError(CryptoError):
     code = "E_RANGE"
 
 
+class NoiseError(SumRangeError):
+    """A sum whose one-time keys do not open its bulk part."""
+
+    code = "E_NOISE"
+
+
 class MalformedMessageError(CryptoError):
     """Bytes from outside that are not a valid message."""
 
@@ -72,6 +79,10 @@ class MalformedMessageError(CryptoError):
 
     def __init__(self) -> None:
         super().__init__("malformed message")
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Say how to make it again in another process: it takes no text."""
+        return type(self), ()
 
 
 class ContextMismatchError(CryptoError):

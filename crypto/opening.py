@@ -12,7 +12,7 @@ from typing import Protocol
 from gmpy2 import mpz
 
 from crypto import paillier
-from crypto.aggregation import check_entry, set_digest
+from crypto.entries import check_entries, set_digest
 from crypto.errors import (
     ContextMismatchError,
     DecryptionRefusedError,
@@ -22,7 +22,6 @@ from crypto.errors import (
 from crypto.identity import Identity
 from crypto.key_holder import KeyHolder, KeyShare
 from crypto.manifest import Manifest
-from crypto.parallel import parallel_map
 from crypto.partial_proof import PartialStatement
 from crypto.wire import (
     Entry,
@@ -170,17 +169,13 @@ class Opener:
         layout = facts.layout(self.manifest)
         entries = [Entry.from_bytes(data) for data in request.entries]
         self._check_set(entries)
-
-        def check(entry: Entry) -> list[mpz]:
-            return check_entry(entry, context, self.manifest, layout)
-
         key_id = self.manifest.keys.public_key.digest()
         return _Request(
             key=(key_id, request.run_id, request.round, request.phase),
             context=context,
             digest=set_digest(context, entries),
             contributors=frozenset(entry.client_id for entry in entries),
-            ciphertexts=parallel_map(check, entries),
+            ciphertexts=check_entries(entries, context, self.manifest, layout),
             powers=request.powers,
         )
 

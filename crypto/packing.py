@@ -2,7 +2,7 @@
 
 Packing is linear: the sum of packed plaintexts is the packing of the sums, slot by
 slot, while every sum fits its slot (`AggregationParams.slot_bits` sees to that).
-Implements PROTOCOL.md section 4.
+Implements PROTOCOL.md section 4.1.
 """
 
 import numpy as np

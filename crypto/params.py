@@ -14,8 +14,14 @@ from crypto.encoding import canon
 from crypto.errors import ParameterError
 
 VERSION: Final = 1
-MODES: Final = ("plain", "paillier")
+MODES: Final = ("plain", "paillier", "hybrid")
 METRIC_FRACTION_BITS: Final = 16
+RING_DEGREE: Final = 2048  # N
+NOISE_BOUND: Final = 63  # B: no coefficient of a one-time key or error is larger
+# At N = 2048 and sigma 6.5, 53 bits meet the 128-bit row against quantum computers, 54
+# that against classical ones (PROTOCOL.md section 4.2).
+_GOOD_MODULUS_BITS: Final = 53
+_MAX_MODULUS_BITS: Final = 54
 _MAX_LIMB_BITS: Final = 14
 _MAX_METRIC: Final = 1 << 50  # z is made in float64, exact up to 2**53
 _MIN_CLIP: Final = 2.0**-126  # smallest normal float32: updates are float32
@@ -26,7 +32,7 @@ class AggregationParams:
     """What server, clients and key holders agree on before a run.
 
     Attributes:
-        mode: ``plain`` or ``paillier``: what a client sends.
+        mode: ``plain``, ``paillier`` or ``hybrid``: what a client sends.
         key_bits: Bits of the Paillier modulus n.
         num_holders: Key holders of the committee (nc); 1 means one whole key.
         threshold: Partial decryptions that open a sum (t).
@@ -56,6 +62,13 @@ class AggregationParams:
     def __post_init__(self) -> None:
         self._check_values()
         self._check_committee()
+        if self.mode == "hybrid" and self.modulus_bits > _MAX_MODULUS_BITS:
+            raise ParameterError(
+                f"value-bits {self.value_bits} with {self.max_contributors} clients "
+                f"needs a ring modulus of {self.noise_bits} bits for noise and "
+                f"{self.sum_bits} for sums: {self.modulus_bits} bits, and at most "
+                f"{_MAX_MODULUS_BITS} are safe; use fewer value-bits or clients"
+            )
         if self.slots_per_plaintext < 1:
             raise ParameterError(
                 f"a key of {self.key_bits} bits holds no slot of {self.slot_bits} "
@@ -118,9 +131,33 @@ class AggregationParams:
         return self.max_value / self.clip
 
     @property
-    def slot_bits(self) -> int:
-        """Bits that hold any sum of `max_contributors` coordinates, sign included."""
+    def sum_bits(self) -> int:
+        """Bits that hold any sum of `max_contributors` coordinates, sign included (v).
+
+        PROTOCOL.md section 2.2.
+        """
         return (self.max_contributors * self.max_value).bit_length() + 1
+
+    @property
+    def noise_bits(self) -> int:
+        """Bits that hold any sum of `max_contributors` errors or keys (L)."""
+        return (2 * self.max_contributors * NOISE_BOUND).bit_length()
+
+    @property
+    def values_per_coefficient(self) -> int:
+        """Values in one coefficient of a ring polynomial (rho)."""
+        room = (_GOOD_MODULUS_BITS - self.noise_bits) // self.sum_bits
+        return max(1, room)
+
+    @property
+    def modulus_bits(self) -> int:
+        """Bits of the ring's modulus ``2**k``."""
+        return self.noise_bits + self.values_per_coefficient * self.sum_bits
+
+    @property
+    def slot_bits(self) -> int:
+        """Bits of one slot of a plaintext: a coordinate's, or a one-time key's."""
+        return self.noise_bits if self.mode == "hybrid" else self.sum_bits
 
     @property
     def slots_per_plaintext(self) -> int:
@@ -132,9 +169,13 @@ class AggregationParams:
         """Bits of one balanced digit of an extra; a digit never exceeds `max_value`."""
         return min(_MAX_LIMB_BITS, self.value_bits - 1)
 
+    def num_sealed(self, num_values: int) -> int:
+        """Count the integers that travel under Paillier: the values, or a key."""
+        return RING_DEGREE if self.mode == "hybrid" else num_values
+
     def num_ciphertexts(self, num_values: int) -> int:
-        """Count the ciphertexts that carry this many values."""
-        return -(-num_values // self.slots_per_plaintext)
+        """Count the ciphertexts of an upload of this many values."""
+        return -(-self.num_sealed(num_values) // self.slots_per_plaintext)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, as a manifest stores them."""

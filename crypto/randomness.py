@@ -38,19 +38,16 @@ class RandomStream:
         return mpz(int.from_bytes(self.take(size), "big")) >> (8 * size - bits)
 
 
-def upload_stream(
-    context: bytes, client_id: int, values: NDArray[np.int64], label: str
-) -> RandomStream:
-    """Make the stream for one purpose of one upload.
+def upload_info(context: bytes, client_id: int, values: NDArray[np.int64]) -> bytes:
+    """Return what the streams of one upload are bound to.
 
     Args:
         context: The 32-byte digest of the round's context.
         client_id: Who uploads.
         values: Everything that is about to be sealed.
-        label: What the stream is for: ``alpha`` or ``popk``.
     """
-    message = sha256(values.astype("<i8").tobytes()).digest()
-    return hedged_stream(context + u32(client_id) + message, label)
+    message = sha256(np.ascontiguousarray(values, dtype="<i8").data).digest()
+    return context + u32(client_id) + message
 
 
 def hedged_stream(info: bytes, label: str) -> RandomStream:
@@ -58,7 +55,7 @@ def hedged_stream(info: bytes, label: str) -> RandomStream:
 
     Args:
         info: Hash-like bytes over all that the stream's output is used with.
-        label: What the stream is for.
+        label: What the stream is for; no two streams of one upload share it.
     """
     return _stream_from(secrets.token_bytes(32), info + label.encode())
 

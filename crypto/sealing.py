@@ -6,16 +6,18 @@ give the same integer sum. Implements PROTOCOL.md sections 3 to 7.
 
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from crypto import packing, paillier
+from crypto import packing, paillier, rlwe
 from crypto.errors import MalformedMessageError
 from crypto.identity import Identity
 from crypto.knowledge import Statement, prove
 from crypto.layout import RESERVED, Layout
 from crypto.manifest import Manifest
-from crypto.randomness import upload_stream
+from crypto.params import AggregationParams
+from crypto.randomness import hedged_stream, upload_info
 from crypto.vector import Contribution, IntVector, encode
 from crypto.wire import Upload, bulk_digest, pack_ciphertexts, upload_signed_bytes
 
@@ -42,38 +44,61 @@ def seal(
         ParameterError: If the contribution does not fit the layout.
     """
     values = encode(contribution, manifest.params, layout)
-    client_id = identity.client_id
+    client_id, params = identity.client_id, manifest.params
     bulk = ciphertexts = proof = b""
-    if manifest.params.mode == "plain":
+    if params.mode == "plain":
         bulk = pack_plain(contribution, layout)
+        digest = bulk_digest(bulk)
     else:
-        ciphertexts, proof = _encrypt(values, manifest, context, client_id)
-    signed = upload_signed_bytes(
-        context, client_id, bulk_digest(bulk), ciphertexts, proof
-    )
+        info = upload_info(context, client_id, values)
+        if params.mode == "hybrid":
+            bulk, values = rlwe.mask(values, context=context, params=params, info=info)
+        digest = bulk_digest(bulk)
+        claim = Statement(context, client_id, digest, ciphertexts=b"")
+        ciphertexts, proof = _encrypt(values, manifest, claim, info)
+    signed = upload_signed_bytes(context, client_id, digest, ciphertexts, proof)
     return Upload(
         client_id, context, bulk, ciphertexts, proof, signature=identity.sign(signed)
     )
 
 
 def _encrypt(
-    values: IntVector, manifest: Manifest, context: bytes, client_id: int
+    values: IntVector, manifest: Manifest, claim: Statement, info: bytes
 ) -> tuple[bytes, bytes]:
-    """Return the ciphertexts side by side, and the proof over all of them."""
+    """Encrypt integers under Paillier.
+
+    Args:
+        values: The vector, or the one-time key that opens it.
+        manifest: The run's pinned keys and parameters.
+        claim: What is proved, still without the ciphertexts.
+        info: Of this upload's randomness.
+
+    Returns:
+        The ciphertexts side by side, and the proof over all of them.
+    """
     params, public_key = manifest.params, manifest.keys.public_key
     plaintexts = packing.pack(
         values,
         slot_bits=params.slot_bits,
         slots_per_plaintext=params.slots_per_plaintext,
     )
-    blinding = upload_stream(context, client_id, values, "alpha")
+    blinding = hedged_stream(info, "alpha")
     alphas = paillier.draw_alphas(len(plaintexts), public_key, blinding)
     ciphertexts = pack_ciphertexts(
         paillier.encrypt(plaintexts, alphas, public_key), public_key
     )
-    statement = Statement(context, client_id, bulk_digest(b""), ciphertexts)
-    masks = upload_stream(context, client_id, values, "popk")
+    statement = replace(claim, ciphertexts=ciphertexts)
+    masks = hedged_stream(info, "popk")
     return ciphertexts, prove(statement, plaintexts, alphas, public_key, masks)
+
+
+def bulk_size(params: AggregationParams, layout: Layout) -> int:
+    """Return the bytes of an upload's bulk part: they follow from public facts."""
+    if params.mode == "plain":
+        return _plain_head(layout).size + 4 * layout.dim
+    if params.mode == "hybrid":
+        return rlwe.bulk_size(layout.num_values, params)
+    return 0
 
 
 def pack_plain(contribution: Contribution, layout: Layout) -> bytes:
@@ -83,8 +108,7 @@ def pack_plain(contribution: Contribution, layout: Layout) -> bytes:
     (big-endian both), then the update as little-endian float32.
     """
     names = _metric_names(layout)
-    head = struct.pack(
-        f">Q{len(names)}d",
+    head = _plain_head(layout).pack(
         contribution.num_examples,
         *(contribution.metrics.get(name, float("nan")) for name in names),
     )
@@ -97,14 +121,17 @@ def unpack_plain(bulk: bytes, layout: Layout) -> Contribution:
     Raises:
         MalformedMessageError: If it does not have the layout's size.
     """
-    names = _metric_names(layout)
-    head = struct.Struct(f">Q{len(names)}d")
+    names, head = _metric_names(layout), _plain_head(layout)
     if len(bulk) != head.size + 4 * layout.dim:
         raise MalformedMessageError
     num_examples, *values = head.unpack_from(bulk)
     metrics: Mapping[str, float] = dict(zip(names, values, strict=True))
     update = np.frombuffer(bulk, dtype="<f4", offset=head.size).astype(np.float32)
     return Contribution(update, num_examples, metrics)
+
+
+def _plain_head(layout: Layout) -> struct.Struct:
+    return struct.Struct(f">Q{len(_metric_names(layout))}d")
 
 
 def _metric_names(layout: Layout) -> list[str]:

@@ -21,6 +21,8 @@ from crypto.layout import (
 )
 from crypto.params import AggregationParams
 
+_CHUNK = 1 << 15  # coordinates at once: what is touched stays in the processor's cache
+
 IntVector = NDArray[np.int64]
 
 
@@ -73,25 +75,22 @@ def encode(
         ParameterError: If the update does not fit the layout, there is no example,
             or a metric of the layout is missing.
     """
-    update = contribution.update.astype(np.float64)
+    update = contribution.update
     if update.shape != (layout.dim,):
         raise ParameterError(
             f"the update has {update.size} values, the layout {layout.dim}"
         )
-    if not np.isfinite(update).all():
-        raise NonFiniteError("the update contains NaN or infinity; it is not sent")
     if contribution.num_examples < 1:
         raise ParameterError("a client without examples has nothing to contribute")
     weight = min(contribution.num_examples, params.w_max)
-    clipped = np.clip(update, -params.clip, params.clip)
-    coordinates = np.rint(clipped * (weight / params.w_max) * params.scale)
-    own = _own_extras(update, weight, params)
-    limbs = [
+    values = np.empty(layout.num_values, dtype=np.int64)
+    own = _encode_update(update, weight, params, values[: layout.dim])
+    values[layout.dim :] = [
         limb
         for extra in layout.extras
         for limb in _to_limbs(_extra_value(extra, contribution, own), extra, params)
     ]
-    return np.concatenate([coordinates, limbs]).astype(np.int64)
+    return values
 
 
 def decode(
@@ -131,17 +130,29 @@ def decode(
     return Aggregate(total[: layout.dim] / steps, num_examples, metrics)
 
 
-def _own_extras(
-    update: NDArray[np.float64], weight: int, params: AggregationParams
+def _encode_update(
+    update: NDArray[np.float32],
+    weight: int,
+    params: AggregationParams,
+    values: IntVector,
 ) -> dict[str, float]:
-    """Return the extras that come from the update itself."""
-    size = np.abs(update)
-    peak = float(size.max(initial=0.0)) / params.clip
-    share = float((size > params.clip).mean()) if size.size else 0.0
+    """Write the coordinates, and return the extras that come from the update itself."""
+    peak, clipped = 0.0, 0
+    for start in range(0, len(update), _CHUNK):
+        chunk = update[start : start + _CHUNK].astype(np.float64)
+        if not np.isfinite(chunk).all():
+            raise NonFiniteError("the update contains NaN or infinity; it is not sent")
+        size = np.abs(chunk)
+        peak = max(peak, float(size.max()))
+        clipped += int(np.count_nonzero(size > params.clip))
+        np.clip(chunk, -params.clip, params.clip, out=chunk)
+        chunk *= weight / params.w_max
+        chunk *= params.scale
+        values[start : start + _CHUNK] = np.rint(chunk, out=chunk)
     return {
         NUM_EXAMPLES: float(weight),
-        CLIPPED_SHARE: share,
-        UPDATE_PEAK: peak,
+        CLIPPED_SHARE: clipped / max(1, len(update)),
+        UPDATE_PEAK: peak / params.clip,
     }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from crypto.params import AggregationParams
 from experiments import keys_cli
 from experiments import options as o
 from experiments.errors import SettingsError
@@ -66,7 +67,7 @@ def run(  # noqa: PLR0917 - typer passes options by name
     o.check_choice("engine", engine, ("processes",))
     o.check_choice("node", node, ("thin", "stock"))
     o.check_choice("device", device, ("auto", "cpu", "cuda"))
-    _warn(settings)
+    _warn(settings, settings.checked()[1])
     # Imported here: the launcher loads Flower, and --help should not wait for it.
     from experiments.launch import Launcher  # noqa: PLC0415
 
@@ -99,7 +100,7 @@ def prepare(  # noqa: PLR0917 - typer passes options by name
 ) -> None:
     """Make keys, shards and a run id for `flwr run .` on this machine."""
     settings = o.run_settings(locals())
-    _warn(settings)
+    _warn(settings, settings.checked()[1])
     from experiments.prepare import prepare_for_flower  # noqa: PLC0415
 
     console = Console(highlight=False)
@@ -109,6 +110,34 @@ def prepare(  # noqa: PLR0917 - typer passes options by name
     console.print("start it with:")
     command = settings.flower_command(prepared.manifest.params, _new_folder(task))
     console.print(command, soft_wrap=True)
+
+
+@app.command()
+def plan(  # noqa: PLR0917 - typer passes options by name
+    task: o.Task = default("task"),
+    protocol: o.Protocol = default("protocol"),
+    clients: o.Clients = default("num-clients"),
+    parameters: o.Parameters = 0,
+    threshold: o.Threshold = 0,
+    min_contributors: o.MinContributors = 0,
+    value_bits: o.ValueBits = default("value-bits"),
+    clip: o.Clip = default("clip"),
+    round_deadline: o.RoundDeadline = default("round-deadline"),
+    insecure_key_bits: o.InsecureKeyBits = None,
+    json_output: o.Json = False,
+) -> None:
+    """Say what a run will send and take on this machine; starts and writes nothing."""
+    settings = o.run_settings(locals())
+    # Imported here: NumPy and gmpy2 take longer than --help.
+    from experiments.plan.report import make_plan  # noqa: PLC0415
+    from experiments.plan.table import show  # noqa: PLC0415
+
+    planned = make_plan(settings, parameters)
+    _warn(settings, planned.params)
+    if json_output:
+        sys.stdout.write(json.dumps(planned.to_dict(), indent=2) + "\n")
+    else:
+        show(planned, Console())
 
 
 @app.command()
@@ -127,10 +156,9 @@ def _new_folder(task: str) -> Path:
     return Path("runs").resolve() / f"{datetime.now():%Y-%m-%d-%H%M%S}-{task}"
 
 
-def _warn(settings: RunSettings) -> None:
+def _warn(settings: RunSettings, params: AggregationParams) -> None:
     if settings.insecure:
         _complain("warning", f"a key of {settings.key_bits} bits is for trials only")
-    _, params = settings.checked()
     if params.mode != "plain" and not params.max_corrupt:
         _complain(
             "warning",

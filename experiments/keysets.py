@@ -169,9 +169,9 @@ def _policy(keys: KeySet) -> str:
     network: all of them belong to the same person.
     """
     key = keys.public_key
-    protocols, malicious, networks = '["paillier", "plain"]', 0, '"any"'
+    protocols, malicious, networks = '["paillier", "hybrid", "plain"]', 0, '"any"'
     if keys.purpose != SIMULATION:
-        protocols, networks = '["paillier"]', _network_list(task_networks())
+        protocols, networks = '["paillier", "hybrid"]', _network_list(task_networks())
         committee = Committee(threshold=key.threshold, num_holders=key.num_holders)
         # A run that opens sums of `threshold` updates, the default, is not refused.
         malicious = max(0, min(committee.may_cheat, key.threshold - 2))

@@ -224,7 +224,7 @@ class Launcher:
         settings = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in vars(self._settings).items()
-        }
+        } | {"protocol": manifest.params.mode}  # not "the task's", as it may be asked
         config: dict[str, Any] = {
             "settings": settings,
             "parameters": manifest.params.to_dict(),

@@ -1,17 +1,32 @@
 """The options of the command line, one alias each, shared by the commands."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Argument, Option
 
 from experiments.errors import SettingsError
-from experiments.settings import RunSettings, default
+from experiments.settings import RunSettings, default_run
 
 Task = Annotated[str, Option(help="digits or spam.")]
-Protocol = Annotated[str, Option(help="paillier, or plain as the baseline.")]
+Protocol = Annotated[
+    str,
+    Option(
+        help="paillier, hybrid for large networks, or plain as the baseline.  "
+        "\\[default: the task's]",
+        show_default=False,
+    ),
+]
+Parameters = Annotated[
+    int,
+    Option(
+        min=0,
+        help="Plan for a network of this size.  \\[default: the task's]",
+        show_default=False,
+    ),
+]
 Clients = Annotated[int, Option(help="Client processes; the first 9 hold a key share.")]
 Rounds = Annotated[int, Option(min=1)]
 Engine = Annotated[str, Option(help="processes: one process per client.")]
@@ -96,20 +111,9 @@ def run_settings(options: Mapping[str, Any]) -> RunSettings:
         for item in fields(RunSettings)
         if item.name in options
     }
-    key_bits = options["insecure_key_bits"]
-    if key_bits is None:
-        key_bits = default("key-bits")
-    rest = {
-        "rounds": default("num-rounds"),
-        "strategy": default("strategy"),
-        "local_epochs": default("local-epochs"),
-        "batch_size": default("batch-size"),
-        "learning_rate": default("learning-rate"),
-        "round_deadline": default("round-deadline"),
-        "max_failed_rounds": default("max-failed-rounds"),
-        "record": default("record"),
-    }
-    return RunSettings(**(rest | values), key_bits=key_bits)
+    if options["insecure_key_bits"] is not None:
+        values["key_bits"] = options["insecure_key_bits"]
+    return replace(default_run(), **values)
 
 
 def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

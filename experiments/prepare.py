@@ -30,6 +30,9 @@ from models.shards import Shard, save_shard
 from models.tasks import Task
 
 _RUN_ID_BYTES = 16
+# Changes with what a client's folder holds: keys that an older version made for this
+# machine are left alone, and new ones made.
+_FORMAT = "3"
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def simulation_keys(
     if folder is None:
         committee = f"{params.threshold}-of-{params.num_holders}"
         name = f"{params.key_bits}-bits-{committee}-{params.max_contributors}-clients"
-        folder = data_home() / "simulation" / name
+        folder = data_home() / "simulation" / _FORMAT / name
         if not folder.exists():
             with _only_one(folder):
                 if not folder.exists():

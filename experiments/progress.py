@@ -160,8 +160,10 @@ class RunView:
         )
         if not event["ciphertexts"]:
             return line
+        # In hybrid the ciphertexts hold a client's one-time key, not its update.
+        sealed = ", one-time keys" if event["protocol"] == "hybrid" else ""
         return (
-            f"{line} in {event['ciphertexts']:,} ciphertexts "
+            f"{line}{sealed} in {event['ciphertexts']:,} ciphertexts "
             f"under a key of {event['key_bits']} bits; "
             f"{event['threshold']} of {event['holders']} key holders open a sum"
         )

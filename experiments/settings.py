@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,9 @@ from server.config import STRATEGY_NAMES
 
 MAX_HOLDERS: Final = 9  # the largest committee of PROTOCOL.md section 10
 PROJECT: Final = Path(__file__).resolve().parent.parent
+# Every parameter of a ciphertext costs each key holder a share of its opening; one-time
+# keys cost the same whatever the network's size.
+_LARGEST_FOR_PAILLIER: Final = 20_000
 
 
 @cache
@@ -31,7 +34,7 @@ class RunSettings:
 
     Attributes:
         task: Name of the task.
-        protocol: What a client sends.
+        protocol: What a client sends; empty for the task's own.
         clients: Simulated clients; the first `MAX_HOLDERS` are key holders.
         rounds: Rounds to run.
         partition: How the data is shared out; None for the task's own way.
@@ -77,24 +80,41 @@ class RunSettings:
         Raises:
             SettingsError: If a setting is unknown, or they cannot work together.
         """
-        try:
-            task = get_task(self.task)
-        except TaskError as error:
-            raise SettingsError(str(error), error.hint or "") from None
-        self._check_words()
+        task, params = self.planned()
         if task.needs_data and self.data is None:
             raise SettingsError(
                 f"task {task.name!r} needs data", "pass its folder with --data DIR"
             )
-        holders = min(self.clients, MAX_HOLDERS)
-        self._check_numbers()
         if not task.needs_data and self.data is not None:
             raise SettingsError(f"task {task.name!r} takes no data", "leave out --data")
+        return task, params
+
+    def planned(self, num_parameters: int = 0) -> tuple[Task, AggregationParams]:
+        """Return the task and the parameters of a run whose data is not there yet.
+
+        Args:
+            num_parameters: Of another network in the task's place; 0 for its own.
+
+        Raises:
+            SettingsError: If a setting is unknown, or they cannot work together.
+        """
+        try:
+            task = get_task(self.task)
+        except TaskError as error:
+            raise SettingsError(str(error), error.hint or "") from None
+        if num_parameters:
+            task = replace(task, num_parameters=num_parameters)
+        self._check_words()
+        self._check_numbers()
+        return task, self._parameters(task)
+
+    def _parameters(self, task: Task) -> AggregationParams:
+        holders = min(self.clients, MAX_HOLDERS)
         threshold = self.threshold or default_threshold(holders)
         needed = self.min_contributors or threshold
         try:
-            params = AggregationParams(
-                mode=self.protocol,
+            return AggregationParams(
+                mode=self.protocol or default_protocol(task),
                 key_bits=self.key_bits,
                 num_holders=holders,
                 threshold=threshold,
@@ -108,7 +128,6 @@ class RunSettings:
             )
         except ParameterError as error:
             raise SettingsError(str(error), parameter_hint(error)) from None
-        return task, params
 
     def _check_words(self) -> None:
         if self.strategy not in STRATEGY_NAMES:
@@ -116,7 +135,7 @@ class RunSettings:
                 f"unknown strategy {self.strategy!r}",
                 f"the strategies are {', '.join(STRATEGY_NAMES)}",
             )
-        if self.protocol not in MODES:
+        if self.protocol and self.protocol not in MODES:
             raise SettingsError(
                 f"unknown protocol {self.protocol!r}",
                 f"the protocols are {', '.join(reversed(MODES))}",
@@ -207,10 +226,17 @@ def default_run() -> RunSettings:
     )
 
 
+def default_protocol(task: Task) -> str:
+    """Choose what a client sends when nobody says it, by the network's size."""
+    return "hybrid" if task.num_parameters > _LARGEST_FOR_PAILLIER else "paillier"
+
+
 def parameter_hint(error: ParameterError) -> str:
     """Name the option to change for parameters that cannot work."""
     text = str(error)
     options = ("threshold", "min-contributors", "value-bits", "clip", "holders")
+    if text.startswith("max-contributors"):
+        return "change --clients"
     named = [name for name in options if text.startswith(name)] or ["threshold"]
     return "change --" + ("insecure-key-bits" if "key" in text[:8] else named[0])
 

@@ -32,6 +32,8 @@ class Task:
     Attributes:
         name: What ``--task`` takes.
         make_network: Makes a network with fresh parameters.
+        num_parameters: Of that network; stated here for those that must not load
+            torch to count them.
         loss: The training loss; it also decides what accuracy means (the
             largest of the logits, or the sign of the one logit).
         optimizer: Made anew for every round, so it keeps no state between two.
@@ -54,6 +56,7 @@ class Task:
 
     name: str
     make_network: Callable[[], nn.Module]
+    num_parameters: int
     loss: Literal["cross-entropy", "binary-cross-entropy"]
     optimizer: Literal["sgd", "adam"]
     momentum: float = 0.0
@@ -87,6 +90,7 @@ _TASKS = {
         Task(
             name="digits",
             make_network=_make_digits_network,
+            num_parameters=5930,
             loss="cross-entropy",
             optimizer="sgd",
             momentum=0.9,
@@ -104,6 +108,7 @@ _TASKS = {
         Task(
             name="spam",
             make_network=_make_spam_network,
+            num_parameters=SPAM_WORDS,
             loss="binary-cross-entropy",
             optimizer="adam",
             learning_rate=0.05,

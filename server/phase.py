@@ -133,6 +133,9 @@ class Phase:
             seconds=seconds,
             sum=_digest(opened.total),
         )
+        if self._sum.noise > 1:
+            message = "the sum is noisier than honest clients make it: one garbles it"
+            self.log("warning", message=message)
         return self._sum.mean(opened.total)
 
     def _accept(self, reply: Message) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from gmpy2 import mpz
 
 from crypto import packing
-from crypto.aggregation import set_digest
 from crypto.binding import binding_powers
+from crypto.entries import set_digest
 from crypto.identity import Identity
 from crypto.opening import Opener
 from crypto.threshold import combine

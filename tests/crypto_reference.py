@@ -116,14 +116,23 @@ def key_stream(
     size: int,
 ) -> bytes:
     """Return the hedged generator's bytes for one purpose of an upload."""
+    return hedged(entropy, upload_info(context, client_id, values), label, size)
+
+
+def upload_info(context: bytes, client_id: int, values: Sequence[int]) -> bytes:
+    """Return what an upload's streams are bound to."""
     message = hashlib.sha256(struct.pack(f"<{len(values)}q", *values)).digest()
-    info = context + struct.pack(">I", client_id) + message
-    return hedged(entropy, info, label, size)
+    return context + struct.pack(">I", client_id) + message
 
 
 def hedged(entropy: bytes, info: bytes, label: str, size: int) -> bytes:
     """Return the hedged generator's bytes: HKDF by hmac, CTR from single AES blocks."""
-    return counter_mode(_hkdf(b"SA/v1/prg", entropy, info + label.encode()), size)
+    return counter_mode(hedged_key(entropy, info, label), size)
+
+
+def hedged_key(entropy: bytes, info: bytes, label: str) -> bytes:
+    """Return the AES key of a stream of section 6."""
+    return _hkdf(b"SA/v1/prg", entropy, info + label.encode())
 
 
 def counter_mode(key: bytes, size: int) -> bytes:

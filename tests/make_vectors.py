@@ -1,4 +1,4 @@
-"""Write tests/vectors/: every scenario computed by `crypto_reference` and by phe.
+"""Write tests/vectors/: every scenario computed by the references and by phe.
 
 Run from the project's folder: python -m tests.make_vectors. It imports nothing of
 crypto/ and draws no randomness, so a second run writes the same files. The primes are
@@ -24,6 +24,7 @@ from tests.message_vectors import (
     scenario,
 )
 from tests.proof_vectors import proof_scenarios
+from tests.ring_vectors import ring_scenarios
 
 FOLDER = Path(__file__).parent / "vectors"
 _PRIMES = {128: 4, 256: 2, 1024: 2, 1536: 2}  # bits: how many
@@ -60,6 +61,7 @@ def scenarios() -> dict[str, Scenario]:
         **digest_scenarios(p, q),
         **encode_scenarios(),
         **proof_scenarios(p, q),
+        **ring_scenarios(),
     }
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from crypto.aggregation import RoundSum, check_entry
+from crypto.aggregation import RoundSum
+from crypto.entries import check_entry
 from crypto.message import Message
 from crypto.wire import (
     Broadcast,

@@ -105,18 +105,25 @@ def digest_scenarios(p: int, q: int) -> dict[str, Scenario]:
 
 
 def _set_scenarios() -> dict[str, Scenario]:
+    return {
+        "digest_of_a_set_of_two": _set_scenario("", ""),
+        "digest_of_a_set_with_bulk_parts": _set_scenario("03" * 40, "04" * 40),
+    }
+
+
+def _set_scenario(*bulks: str) -> Scenario:
     entries = [
-        {"client_id": 1, "bulk": "", "ciphertexts": "01" * 64},
-        {"client_id": 2, "bulk": "", "ciphertexts": "02" * 64},
+        {"client_id": i, "bulk": bulk, "ciphertexts": f"{i:02x}" * 64}
+        for i, bulk in enumerate(bulks, start=1)
     ]
-    hashed = b"SA/v1/set" + DIGEST
-    for entry in entries:
-        octets = bytes.fromhex(str(entry["ciphertexts"]))
-        hashed += int(str(entry["client_id"])).to_bytes(4, "big") + bytes(32)
-        hashed += hashlib.sha256(octets).digest()
-    given = {"context": DIGEST.hex(), "entries": entries}
-    digest = hashlib.sha256(hashed).hexdigest()
-    return {"digest_of_a_set_of_two": scenario("set", given, digest)}
+    digests = b"".join(
+        i.to_bytes(4, "big")
+        + (hashlib.sha256(bytes.fromhex(bulk)).digest() if bulk else bytes(32))
+        + hashlib.sha256(bytes([i]) * 64).digest()
+        for i, bulk in enumerate(bulks, start=1)
+    )
+    digest = hashlib.sha256(b"SA/v1/set" + DIGEST + digests).hexdigest()
+    return scenario("set", {"context": DIGEST.hex(), "entries": entries}, digest)
 
 
 def _signed_scenarios() -> dict[str, Scenario]:

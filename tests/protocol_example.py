@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from gmpy2 import mpz
 
-from crypto import packing, paillier
+from crypto import packing, paillier, rlwe
 from crypto.aggregation import RoundSum
 from crypto.context import RoundFacts, model_digest, records_digest
 from crypto.dealer import _deal_with
@@ -29,7 +29,7 @@ from crypto.opening import Opener
 from crypto.params import AggregationParams
 from crypto.provenance import PROTOCOL
 from crypto.public_key import PublicKey
-from crypto.randomness import RandomStream, upload_stream
+from crypto.randomness import RandomStream, hedged_stream, upload_info
 from crypto.roster import Roster
 from crypto.sealing import seal
 from crypto.vector import Contribution, IntVector, encode
@@ -94,13 +94,19 @@ class _OneRound:
 
 @dataclass(frozen=True)
 class Example:
-    """The example's keys and one round of it."""
+    """The example's keys and one round of it.
+
+    Attributes:
+        mode: ``paillier``, or ``hybrid`` with the same clients and contributions.
+    """
+
+    mode: str = "paillier"
 
     @cached_property
     def params(self) -> AggregationParams:
         """Parameters of the run."""
         return AggregationParams(
-            mode="paillier",
+            mode=self.mode,
             key_bits=64,
             num_holders=3,
             threshold=2,
@@ -156,10 +162,23 @@ class Example:
         layout = self.facts.layout(self.manifest)
         return encode(CONTRIBUTIONS[client_id], self.params, layout)
 
+    def one_time_key(self, client_id: int) -> IntVector:
+        """Return the key that a client of mode hybrid sends under Paillier."""
+        vector = self.vector(client_id)
+        with entropy(client_id):
+            _, key = rlwe.mask(
+                vector,
+                context=self.context,
+                params=self.params,
+                info=upload_info(self.context, client_id, vector),
+            )
+        return key
+
     def plaintexts(self, client_id: int) -> list[mpz]:
-        """Return a client's packed integers."""
+        """Return a client's packed integers, or its packed one-time key."""
+        hybrid = self.mode == "hybrid"
         return packing.pack(
-            self.vector(client_id),
+            self.one_time_key(client_id) if hybrid else self.vector(client_id),
             slot_bits=self.params.slot_bits,
             slots_per_plaintext=self.params.slots_per_plaintext,
         )
@@ -167,7 +186,9 @@ class Example:
     def stream(self, client_id: int, label: str) -> RandomStream:
         """Return a client's stream from entropy that repeats its id."""
         with entropy(client_id):
-            return upload_stream(self.context, client_id, self.vector(client_id), label)
+            return hedged_stream(
+                upload_info(self.context, client_id, self.vector(client_id)), label
+            )
 
     def alphas(self, client_id: int) -> list[mpz]:
         """Return a client's blinding exponents."""

@@ -25,6 +25,7 @@ from tests.protocol_example import (
     Q,
     entropy,
 )
+from tests.protocol_hybrid_lines import hybrid_lines
 
 
 def lines() -> Iterator[tuple[str, str]]:
@@ -35,6 +36,7 @@ def lines() -> Iterator[tuple[str, str]]:
     yield from _digest_lines(example)
     yield from _client_lines(example)
     yield from _opening_lines(example)
+    yield from hybrid_lines(Example("hybrid"))
 
 
 def _encoding_lines() -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import crypto.aggregation
+import crypto.entries
 import crypto.message
 from crypto.encoding import _Reader
 from crypto.errors import AppError, CryptoError, MalformedMessageError, SumRangeError
@@ -71,7 +71,7 @@ def test_altered_messages(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> No
     changed = replace(upload, ciphertexts=altered(upload.ciphertexts, 1000))
     with monkeypatch.context() as off:
         off.setattr(Roster, "verify", lambda *_: None)
-        off.setattr(crypto.aggregation, "verify_knowledge", lambda *_: None)
+        off.setattr(crypto.entries, "verify_knowledge", lambda *_: None)
         total = one.sum
         for entry in (changed, *(one.upload(i) for i in (2, 3, 4))):
             total.add(entry)

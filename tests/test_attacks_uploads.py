@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gmpy2 import mpz
 
-import crypto.aggregation
+import crypto.entries
 from crypto.context import RoundFacts
 from crypto.errors import (
     BadPartialError,
@@ -41,7 +41,7 @@ from tests.crypto_group import (
 
 def without_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switch the check of proofs of plaintext knowledge off."""
-    monkeypatch.setattr(crypto.aggregation, "verify_knowledge", lambda *_: None)
+    monkeypatch.setattr(crypto.entries, "verify_knowledge", lambda *_: None)
 
 
 def without_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_broken_ciphertext(
 
     with monkeypatch.context() as off:
         off.setattr(
-            crypto.aggregation,
+            crypto.entries,
             "unpack_ciphertexts",
             lambda data, *_: server.ciphertexts(replace(entries[4], ciphertexts=data)),
         )
@@ -256,7 +256,7 @@ def test_ciphertexts_of_another_length(
         return [*found, mpz(1)][:count]
 
     with monkeypatch.context() as off:
-        off.setattr(crypto.aggregation, "unpack_ciphertexts", as_many)
+        off.setattr(crypto.entries, "unpack_ciphertexts", as_many)
         without_proofs(off)
         short, long = (server.open(resized(n), quorum(one)) for n in (-size, size))
     assert (long == integers(one, 1, 2, 3, 4, 5)).all()

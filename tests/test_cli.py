@@ -43,7 +43,9 @@ CREATE = ("keys", "create", "--simulation", "--insecure-key-bits", "128")
 # Settings of a run, what the error says, what the hint says.
 BAD_SETTINGS = [
     ("--task mnist", "unknown task 'mnist'", "digits, spam"),
-    ("--protocol ckks", "unknown protocol 'ckks'", "paillier, plain"),
+    ("--protocol ckks", "unknown protocol 'ckks'", "hybrid, paillier, plain"),
+    ("--protocol hybrid --clients 10000 --value-bits 24", "59 bits, and", "value-bits"),
+    ("--clients 20000", "max-contributors must be 1 to 10000", "--clients"),
     ("--engine ray", "unknown engine 'ray'", "processes"),
     ("--node fast", "unknown node 'fast'", "thin, stock"),
     ("--device tpu", "unknown device 'tpu'", "auto, cpu, cuda"),
@@ -383,6 +385,42 @@ def test_run_that_a_clients_policy_refuses_is_not_started(
     assert snapshot(place) == before
 
 
+def test_a_client_that_does_not_know_hybrid_refuses_it_by_name(
+    unseen: Unseen, place: Path
+) -> None:
+    path = place / "keys" / "client-2" / "policy.toml"
+    path.write_text(path.read_text().replace('"hybrid", ', ""))
+    outcome = unseen(*RUN, "--protocol", "hybrid")
+    expect_error(outcome, "client 2 would refuse this run: protocols: this client")
+    assert "the run has 'hybrid'" in outcome.lines("error")[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "used"), [("", "paillier"), ("--protocol hybrid", "hybrid")]
+)
+def test_the_protocol_that_is_used_is_written_down(
+    unseen: Unseen, place: Path, args: str, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch.Launcher, "_drive", lambda *_: None)
+    unseen(*RUN, *args.split())
+    config = json.loads((place / "run" / "config.json").read_text())
+    assert config["settings"]["protocol"] == used
+    assert config["parameters"]["mode"] == used
+
+
+@pytest.mark.parametrize(
+    ("args", "used"), [("", "paillier"), ("--protocol hybrid", "hybrid")]
+)
+def test_the_prepared_command_names_the_protocol(
+    unseen: Unseen, place: Path, args: str, used: str
+) -> None:
+    (place / "home").mkdir()
+    keys = ("--insecure-key-bits", "512", "--keys", "keys")
+    outcome = unseen("prepare", *keys, *args.split())
+    assert outcome.code == 0
+    assert f"protocol='{used}'" in outcome.out
+
+
 @pytest.mark.parametrize(
     ("args", "is_told"),
     [
@@ -656,8 +694,9 @@ def test_check_covers_the_servers_folder(unseen: Unseen, place: Path) -> None:
 
 # Numbers and words that must stand in the help of a command, as its defaults.
 HELP = [
-    ("run", ("digits", "paillier", "5", "10", "2026", "20", "fedavg", "auto", "thin")),
-    ("prepare", ("digits", "paillier", "5", "2026", "20")),
+    ("run", ("digits", "5", "10", "2026", "20", "fedavg", "auto", "thin")),
+    ("prepare", ("digits", "5", "2026", "20")),
+    ("plan", ("digits", "5", "20")),
     ("keys create", ("5",)),
 ]
 
@@ -674,13 +713,16 @@ def test_help_shows_the_defaults(
 
 def test_help_shows_no_default_that_only_means_unset(unseen: Unseen) -> None:
     text = "".join(
-        unseen(*command, "--help").out for command in (["run"], ["keys", "create"])
+        unseen(*command, "--help").out
+        for command in (["run"], ["plan"], ["keys", "create"])
     )
     assert "[default: 0]" not in text
     assert "[default: 0.0]" not in text
 
 
-@pytest.mark.parametrize("command", ["", "run", "keys", "keys show", "keys check"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "plan", "prepare", "keys", "keys show", "keys check"]
+)
 def test_every_command_has_help(unseen: Unseen, command: str) -> None:
     outcome = unseen(*command.split(), "--help")
     assert outcome.code == 0

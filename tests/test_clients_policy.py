@@ -253,7 +253,7 @@ def test_the_policy_of_a_deployment_is_strict(
     )
     policy = opened(group).policy
     assert policy == Policy(
-        protocols=("paillier",),
+        protocols=("paillier", "hybrid"),
         min_contributors=smallest,
         max_contributors=num_holders,
         min_key_bits=512,

@@ -24,7 +24,16 @@ from tests.crypto_group import make_params
 
 IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"version": 2}, "version must be 1 to 1, got 2"),
-    ({"mode": "hybrid"}, "unknown mode 'hybrid'; known: ['plain', 'paillier']"),
+    (
+        {"mode": "ckks"},
+        "unknown mode 'ckks'; known: ['plain', 'paillier', 'hybrid']",
+    ),
+    (
+        {"mode": "hybrid", "value_bits": 20, "max_contributors": 10_000},
+        "value-bits 20 with 10000 clients needs a ring modulus of 21 bits for noise "
+        "and 34 for sums: 55 bits, and at most 54 are safe; use fewer value-bits or "
+        "clients",
+    ),
     ({"key_bits": 48}, "key-bits must be 64 to 16384, got 48"),
     ({"key_bits": 32768}, "key-bits must be 64 to 16384, got 32768"),
     ({"key_bits": 250}, "key-bits must be a multiple of 16, got 250"),
@@ -179,6 +188,7 @@ def test_params_that_are_no_map_are_refused(values: Any) -> None:
     "change",
     [
         {"mode": "plain"},
+        {"mode": "hybrid"},
         {"key_bits": 512},
         {"num_holders": 6, "max_corrupt": 1},
         {"threshold": 5},

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from crypto.aggregation import RoundSum, set_digest
+from crypto.aggregation import RoundSum
+from crypto.entries import set_digest
 from crypto.errors import (
     BadPartialError,
     InvalidSignatureError,

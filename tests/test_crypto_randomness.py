@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crypto import parallel
 from crypto.parallel import parallel_map
-from crypto.randomness import RandomStream, hedged_stream, upload_stream
+from crypto.randomness import RandomStream, hedged_stream, upload_info
 from crypto.wire import unpack_ciphertexts
 from tests import crypto_reference as reference
 from tests.crypto_group import always, make_contribution, make_facts, make_round
@@ -31,7 +31,7 @@ def _stream(
     label: str = "alpha",
 ) -> bytes:
     with mock.patch.object(secrets, "token_bytes", return_value=entropy):
-        return upload_stream(context, client_id, values, label).take(64)
+        return hedged_stream(upload_info(context, client_id, values), label).take(64)
 
 
 def test_stream_agrees_with_the_reference() -> None:
@@ -88,7 +88,9 @@ def test_integer_of_whole_bytes_is_the_stream_itself() -> None:
 
 
 def test_system_generator_is_asked_for_every_stream() -> None:
-    one, two = (upload_stream(CONTEXT, 1, VALUES, "alpha") for _ in range(2))
+    one, two = (
+        hedged_stream(upload_info(CONTEXT, 1, VALUES), "alpha") for _ in range(2)
+    )
 
     assert one.take(32) != two.take(32)
 
@@ -131,12 +133,12 @@ def test_broken_generator_repeats_no_mask_of_a_proof(change: dict[str, int]) -> 
 
 
 def test_blinding_and_proof_of_an_upload_have_their_own_streams() -> None:
-    streams = {_stream(label=label)[:32] for label in ("alpha", "popk")}
+    labels = ("s", "e", "alpha", "popk")
 
-    assert len(streams) == 2
+    assert len({_stream(label=label)[:32] for label in labels}) == 4
 
 
-@pytest.mark.parametrize("label", ["alpha", "popk", "dleq", "binding"])
+@pytest.mark.parametrize("label", ["s", "e", "alpha", "popk", "dleq", "binding"])
 def test_hedged_stream_depends_on_all_it_is_used_with(label: str) -> None:
     with mock.patch.object(secrets, "token_bytes", return_value=bytes(32)):
         one, again, other = (
@@ -178,24 +180,27 @@ from crypto import parallel
 from crypto.parallel import parallel_map
 from tests.crypto_group import make_round
 
-one = make_round()
+one = make_round(mode=sys.argv[1])
 one.upload(1)  # tables, pools and libraries are warm before the fork
 assert parallel_map(abs, [-1] * 8) == [1] * 8
 for _ in range(2):
     if os.fork() == 0:
         assert parallel_map(abs, [-1] * 8) == [1] * 8
         upload = one.upload(1)
-        parts = upload.ciphertexts[:16].hex(), upload.proof[:16].hex()
-        os.write(1, f"{parts[0]} {parts[1]} ".encode())
+        parts = upload.bulk[:16], upload.ciphertexts[:16], upload.proof[:16]
+        os.write(1, b"".join(part.hex().encode() + b" " for part in parts))
         os._exit(0)
 for _ in range(2):
     assert os.wait()[1] == 0
 """
 
 
-def test_forked_processes_seal_differently_and_do_not_hang() -> None:
+@pytest.mark.parametrize(("mode", "parts"), [("paillier", 2), ("hybrid", 3)])
+def test_forked_processes_seal_differently_and_do_not_hang(
+    mode: str, parts: int
+) -> None:
     finished = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, mode],
         cwd=Path(__file__).parent.parent,
         capture_output=True,
         text=True,
@@ -204,7 +209,7 @@ def test_forked_processes_seal_differently_and_do_not_hang() -> None:
     )
 
     assert finished.returncode == 0, finished.stderr
-    assert len(set(finished.stdout.split())) == 4
+    assert len(set(finished.stdout.split())) == 2 * parts
 
 
 def test_work_runs_on_every_core_where_the_system_cannot_say_which(

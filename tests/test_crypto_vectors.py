@@ -13,10 +13,10 @@ import pytest
 from gmpy2 import mpz
 
 from crypto import dealer, errors, knowledge, packing, paillier
-from crypto.aggregation import set_digest
 from crypto.binding import binding_powers
 from crypto.context import RoundFacts
 from crypto.encoding import canon, decode
+from crypto.entries import set_digest
 from crypto.identity import Identity
 from crypto.key_holder import KeyHolder, KeyShare, WholeKey
 from crypto.layout import make_layout
@@ -24,7 +24,7 @@ from crypto.manifest import Manifest
 from crypto.params import AggregationParams
 from crypto.partial_proof import PartialStatement
 from crypto.public_key import PublicKey, derive_v
-from crypto.randomness import RandomStream, upload_stream
+from crypto.randomness import RandomStream, hedged_stream, upload_info
 from crypto.threshold import combine
 from crypto.vector import Contribution, encode
 from crypto.wire import (
@@ -37,7 +37,7 @@ from crypto.wire import (
     partial_signed_bytes,
     upload_signed_bytes,
 )
-from tests import make_vectors
+from tests import make_vectors, ring_operations
 from tests.crypto_group import VECTORS, make_params
 
 FILES = sorted(set(VECTORS.glob("*.json")) - {VECTORS / "safe_primes.json"})
@@ -144,9 +144,9 @@ def context(given: dict[str, Any]) -> Any:
 def stream(given: dict[str, Any]) -> Any:
     values = np.array(given["values"], dtype=np.int64)
     with _entropy(given):
-        made = upload_stream(
-            bytes.fromhex(given["context"]), given["client_id"], values, given["label"]
-        )
+        context, client_id = bytes.fromhex(given["context"]), given["client_id"]
+        info = upload_info(context, client_id, values)
+        made = hedged_stream(info, given["label"])
     return made.take(80).hex()
 
 
@@ -298,6 +298,7 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "check-partials": check_partials,
     "unseal": unseal,
     "encode": encode_update,
+    **ring_operations.OPERATIONS,
 }
 
 

@@ -95,7 +95,9 @@ def test_the_digits_test_split_is_fixed_and_has_every_digit() -> None:
 
 @pytest.mark.parametrize(("name", "dim"), [("digits", 5930), ("spam", 10_000)])
 def test_the_networks_have_the_sizes_they_are_planned_with(name: str, dim: int) -> None:
-    assert layout_of(state_arrays(get_task(name).make_network())).dim == dim
+    task = get_task(name)
+    assert layout_of(state_arrays(task.make_network())).dim == task.num_parameters
+    assert task.num_parameters == dim
 
 
 def test_an_unknown_task_is_refused_with_the_known_names() -> None:

@@ -177,6 +177,23 @@ def test_plain_output_is_one_line_per_phase() -> None:
     assert "\x1b" not in printed(console)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "ciphertexts", "words"),
+    [
+        ("paillier", 45, "5,930 parameters in 45 ciphertexts under a key of 3072 bits"),
+        ("hybrid", 7, "5,930 parameters, one-time keys in 7 ciphertexts under a key"),
+        ("plain", 0, "digits, plain, 5 clients, 3 rounds, 5,930 parameters"),
+    ],
+)
+def test_a_run_says_first_what_travels(
+    protocol: str, ciphertexts: int, words: str
+) -> None:
+    changed = {"protocol": protocol, "ciphertexts": ciphertexts}
+    line = RunView().apply(event("run_started", 1.0, **(RUN_STARTED | changed)))
+    assert line is not None
+    assert words in line
+
+
 def test_startup_step_that_begins_is_announced() -> None:
     console = plain_console()
     show([event("startup", 1.0, step="keys")], console)

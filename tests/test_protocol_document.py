@@ -3,7 +3,6 @@
 import re
 from dataclasses import fields
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 from phe.paillier import PaillierPrivateKey, PaillierPublicKey
@@ -19,45 +18,17 @@ from experiments.settings import default_threshold
 from tests import proof_reference
 from tests.protocol_example import CONTRIBUTIONS, NONCE, Y_SEED, Example, P, Q
 from tests.protocol_lines import lines
+from tests.protocol_text import (
+    DOCUMENT,
+    ROOT,
+    section,
+    table,
+    written_integers,
+    written_values,
+)
 
-ROOT = Path(__file__).parent.parent
-DOCUMENT = (ROOT / "crypto" / "PROTOCOL.md").read_text(encoding="utf-8")
 PACKAGES = ("clients", "crypto", "experiments", "server")
 SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
-
-
-def written_values() -> dict[str, str]:
-    """Read the `example` blocks; an indented line goes on with the one before."""
-    values: dict[str, str] = {}
-    for block in re.findall(r"```example\n(.*?)```", DOCUMENT, re.DOTALL):
-        for line in block.replace("\n    ", "").splitlines():
-            name, value = line.rsplit(" = ", 1)
-            assert name not in values, name
-            values[name] = value
-    return values
-
-
-def section(number: str) -> str:
-    """Return the text of a section, without its subsections' headings."""
-    pattern = rf"^##+ {re.escape(number)}\.? .*?$(.*?)(?=^##|\Z)"
-    found = re.search(pattern, DOCUMENT, re.MULTILINE | re.DOTALL)
-    assert found, number
-    return found[1]
-
-
-def table(number: str, first_cell: str) -> list[list[str]]:
-    """Return the rows of the table of a section that starts with this heading."""
-    rows = []
-    started = False
-    for line in section(number).splitlines():
-        if not line.startswith("|"):
-            started = False
-            continue
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        started = started or cells[0] == first_cell
-        if started and not cells[0].startswith("---"):
-            rows.append(cells)
-    return rows[1:]
 
 
 def test_worked_example_is_what_the_code_computes() -> None:
@@ -86,7 +57,7 @@ def test_width_examples_follow_from_the_parameters() -> None:
     rows = [[int(cell) for cell in row] for row in table("2.4", "key_bits")]
     assert rows
     for key_bits, clients, value_bits, *derived in rows:
-        params = AggregationParams(
+        own = AggregationParams(
             mode="paillier",
             key_bits=key_bits,
             num_holders=5,
@@ -98,8 +69,12 @@ def test_width_examples_follow_from_the_parameters() -> None:
             clip=1.0,
             w_max=100,
         )
-        expected = [params.slot_bits, params.slots_per_plaintext, params.limb_bits]
-        assert derived == [*expected, params.num_ciphertexts(10_000)], key_bits
+        expected = [
+            own.slot_bits,
+            own.slots_per_plaintext,
+            own.limb_bits,
+        ]
+        assert derived == [*expected, own.num_ciphertexts(10_000)], key_bits
 
 
 def test_parameter_table_lists_every_field() -> None:
@@ -110,9 +85,9 @@ def test_parameter_table_lists_every_field() -> None:
 def test_extras_table_lists_every_reserved_name() -> None:
     rows = {row[0].strip("`"): row for row in table("3.2", "extra")}
     assert set(RESERVED) < set(rows)
-    params = Example().params
-    train = make_layout(params, phase=TRAIN, dim=1, metrics=())
-    evaluate = make_layout(params, phase=EVALUATE, dim=0, metrics=())
+    own = Example().params
+    train = make_layout(own, phase=TRAIN, dim=1, metrics=())
+    evaluate = make_layout(own, phase=EVALUATE, dim=0, metrics=())
     assert {extra.name for extra in train.extras} == set(RESERVED)
     assert [extra.name for extra in evaluate.extras] == ["num-examples"]
     for extra in train.extras:
@@ -165,24 +140,20 @@ def test_fields_of_a_reply_are_readable_from_its_bytes() -> None:
     assert reply["set_digest"] == bytes.fromhex(written_values()["SD"])
 
 
-def _integers(name: str) -> list[int]:
-    return [int(number) for number in written_values()[name].strip("[]").split(",")]
-
-
 @pytest.mark.parametrize("client_id", CONTRIBUTIONS)
 def test_proof_of_an_upload_holds_for_the_reference(client_id: int) -> None:
     values = written_values()
     packed = b"".join(
-        c.to_bytes(16, "big") for c in _integers(f"c of client {client_id}")
+        c.to_bytes(16, "big") for c in written_integers(f"c of client {client_id}")
     )
     digests = bytes(32) + sha256(packed).digest()
     statement = bytes.fromhex(values["ctx"]) + client_id.to_bytes(4, "big") + digests
     opened = zip(
-        _integers(f"M of client {client_id}"),
-        _integers(f"alpha of client {client_id}"),
+        written_integers(f"M of client {client_id}"),
+        written_integers(f"alpha of client {client_id}"),
         strict=True,
     )
-    x, beta = _integers(f"x, beta of client {client_id}")
+    x, beta = written_integers(f"x, beta of client {client_id}")
 
     proof = proof_reference.prove_knowledge(
         int(P * Q), Y_SEED, list(opened), statement=statement, masks=(x, beta)
@@ -199,8 +170,8 @@ def test_proof_of_partials_holds_for_the_reference(place: int) -> None:
         int(P * Q),
         3,
         head=head,
-        ciphertexts=_integers("sum of c"),
-        partials=_integers(f"partials {name}"),
+        ciphertexts=written_integers("sum of c"),
+        partials=written_integers(f"partials {name}"),
     )
     proof = decode(bytes.fromhex(values[f"proof {name}"]))
     assert isinstance(proof, dict)
@@ -209,8 +180,8 @@ def test_proof_of_partials_holds_for_the_reference(place: int) -> None:
     assert proof_reference.proves_partials(
         int(P * Q),
         head=head,
-        bases=(_integers("v")[0], xt),
-        powers=(_integers("v_1, v_2, v_3")[place], power),
+        bases=(written_integers("v")[0], xt),
+        powers=(written_integers("v_1, v_2, v_3")[place], power),
         proof=(proof["challenge"], proof["response"]),
     )
 

@@ -260,7 +260,7 @@ def disturbances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
 
 def enrolments() -> list[Path]:
     """Everything that single runs left in the parties' folders."""
-    return list(Path(os.environ["UNSEEN_HOME"]).glob("simulation/*/*/runs/*"))
+    return list(Path(os.environ["UNSEEN_HOME"]).glob("simulation/*/*/*/runs/*"))
 
 
 def model_accuracy(path: Path) -> float:
@@ -310,7 +310,7 @@ def test_normal_run_prints_a_table_and_keeps_its_folder(encrypted: TappedRun) ->
 def test_run_takes_its_shards_and_processes_away(encrypted: TappedRun) -> None:
     run_id = json.loads((encrypted.out / "config.json").read_text())["run_id"]
     home = Path(os.environ["UNSEEN_HOME"])
-    assert list(home.glob("simulation/*/client-1/share.json"))  # keys stay, for reuse
+    assert list(home.glob("simulation/*/*/client-1/share.json"))  # keys stay, for reuse
     assert not list(home.rglob(f"*{run_id}*"))
     assert not list(home.rglob("shard.npz"))
     assert encrypted.left == {}

@@ -9,17 +9,15 @@ that made it.
 
 import builtins
 import re
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from crypto.errors import ERROR_NAMES
 from crypto.knowledge import proof_size
-from crypto.layout import RESERVED, Layout
 from crypto.message import Message
-from crypto.params import AggregationParams
 from crypto.partial_proof import PartialStatement
+from crypto.sealing import bulk_size
 from crypto.wire import (
     CHALLENGE_BYTES,
     DIGEST_BYTES,
@@ -188,14 +186,6 @@ def _ciphertext_bytes(record: Record) -> int:
     return 2 * record.manifest.keys.public_key.n_bytes
 
 
-def bulk_bytes(params: AggregationParams, layout: Layout) -> int:
-    """Return the size of an upload's bulk part in this mode."""
-    if params.mode != "plain":
-        return 0
-    own = [extra for extra in layout.extras if extra.name not in RESERVED]
-    return struct.calcsize(f">Q{len(own)}d") + 4 * layout.dim
-
-
 def _expected(
     body: Message, place: Place | None, transcript: Transcript
 ) -> Message | None:
@@ -215,7 +205,7 @@ def _expected(
         return Upload(
             body.client_id,
             digest,
-            bytes(bulk_bytes(params, place.layout)),
+            bytes(bulk_size(params, place.layout)),
             bytes(count * 2 * key.n_bytes),
             bytes(proof_size(key, count) if encrypted else 0),
             signature,

@@ -6,8 +6,8 @@ the broadcasts as they were sent and from the run configuration.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from crypto.aggregation import check_entry, set_digest
 from crypto.binding import check_binding_powers
+from crypto.entries import check_entry, set_digest
 from crypto.errors import (
     BadPartialError,
     ContextMismatchError,

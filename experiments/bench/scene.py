@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,7 @@ PHE: Final = "phe.raw_encrypt"
 SET_DIGEST: Final = bytes(32)
 
 # Public, so that no run waits for a prime search: a key of them protects nothing.
-PRIMES: Final = Path(__file__).with_name("bench_primes.json")
+PRIMES: Final = Path(__file__).with_name("primes.json")
 
 
 class BenchError(Exception):
@@ -91,9 +92,8 @@ def make_scene(key_bits: int) -> Scene:
     Raises:
         BenchError: If the sum does not open, here or with `phe`.
     """
-    primes = json.loads(PRIMES.read_text())["safe_primes"][str(key_bits)]
-    p, q = (mpz(prime, 16) for prime in primes)
-    public_key, holders = deal(p, q, num_holders=HOLDERS, threshold=THRESHOLD)
+    p, q = fixed_primes(key_bits)
+    public_key, holders = deal_fixed_primes(key_bits)
     params = default_params(key_bits)
     started = time.perf_counter()
     paillier.blinding_table(public_key)
@@ -130,6 +130,20 @@ def make_scene(key_bits: int) -> Scene:
         partials=partials,
         stream=stream,
     )
+
+
+def fixed_primes(key_bits: int) -> tuple[mpz, mpz]:
+    """Return the stored safe primes of a key size."""
+    primes = json.loads(PRIMES.read_text())["safe_primes"][str(key_bits)]
+    p, q = (mpz(prime, 16) for prime in primes)
+    return p, q
+
+
+@cache  # so that the table of the blinding base is made once
+def deal_fixed_primes(key_bits: int) -> tuple[PublicKey, list[KeyHolder]]:
+    """Deal them to the committee."""
+    p, q = fixed_primes(key_bits)
+    return deal(p, q, num_holders=HOLDERS, threshold=THRESHOLD)
 
 
 def default_params(key_bits: int) -> AggregationParams:

@@ -2,8 +2,9 @@
 
     python -m experiments.bench [--quick] [--json]
 
-Every operation handles one ciphertext at a time and so keeps one thread busy. What is
-measured is listed in `experiments.bench_scene`.
+Every operation handles one ciphertext at a time and so keeps one thread busy; what is
+measured is listed in `experiments.bench.scene`; then a round in mode hybrid
+(`experiments.bench.hybrid`) and what the checks of a default round cost.
 """
 
 import json
@@ -21,7 +22,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from experiments.bench_scene import (
+from experiments.bench.hybrid import REPETITIONS as _HYBRID_REPETITIONS
+from experiments.bench.hybrid import bench_hybrid, show_hybrid
+from experiments.bench.scene import (
     CLIENTS,
     HOLDERS,
     PHE,
@@ -115,7 +118,7 @@ def _parallel_speed_up(
 def bench_round(*, quick: bool, tick: Callable[[], object]) -> dict[str, float]:
     """Measure a default round, and which part of it the checks are."""
     # Imported here: it loads PyTorch, and --help should not wait for it.
-    from experiments.bench_round import measure  # noqa: PLC0415
+    from experiments.bench.checks import measure  # noqa: PLC0415
 
     key_bits = KEY_SIZES[0] if quick else default("key-bits")
     with tempfile.TemporaryDirectory() as folder:
@@ -135,6 +138,8 @@ def report(*, quick: bool, console: Console) -> dict[str, Any]:
             sizes.append(
                 bench(key_bits, quick=quick, tick=partial(progress.advance, bar))
             )
+        bar = progress.add_task("hybrid", total=2 + _HYBRID_REPETITIONS[quick])
+        hybrid = bench_hybrid(quick=quick, tick=partial(progress.advance, bar))
         bar = progress.add_task("a round", total=_ROUNDS[quick])
         whole_round = bench_round(quick=quick, tick=partial(progress.advance, bar))
     return {
@@ -148,6 +153,7 @@ def report(*, quick: bool, console: Console) -> dict[str, Any]:
         "holders": HOLDERS,
         "threshold": THRESHOLD,
         "sizes": sizes,
+        "hybrid": hybrid,
         "round": whole_round,
     }
 
@@ -168,6 +174,7 @@ def show(figures: dict[str, Any], console: Console) -> None:
         ):
             console.print(f"  {line}", highlight=False, soft_wrap=True)
         console.print()
+    show_hybrid(figures["hybrid"], console)
     _show_round(figures["round"], console)
     console.print(
         f"Medians; CPU time leaves out waiting. {figures['clients']} clients, "
@@ -212,7 +219,7 @@ def main(
         bool, typer.Option("--json", help="Print the figures as JSON.")
     ] = False,
 ) -> None:
-    """Time encrypt, add, partial and combine beside phe, and what the checks cost."""
+    """Time the encryption beside phe, a hybrid round, and what the checks cost."""
     figures = report(quick=quick, console=Console(stderr=True))
     if as_json:
         print(json.dumps(figures, indent=2))

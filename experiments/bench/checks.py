@@ -21,7 +21,7 @@ from gmpy2 import mpz
 
 from clients.folder import Member, open_member
 from clients.state import ClientState
-from crypto import aggregation, key_holder, roster, sealing, threshold, wire
+from crypto import aggregation, entries, key_holder, roster, sealing, threshold, wire
 from crypto.aggregation import RoundSum
 from crypto.context import RoundFacts
 from crypto.dealer import deal
@@ -32,7 +32,7 @@ from crypto.public_key import PublicKey
 from crypto.sealing import seal
 from crypto.vector import Contribution
 from crypto.wire import Broadcast, OpenRequest, PartialReply, Upload, pack_arrays
-from experiments.bench_scene import PRIMES
+from experiments.bench.scene import PRIMES
 from experiments.keysets import write_keyset
 from experiments.prepare import enrol, share_out
 from experiments.settings import default_run
@@ -222,8 +222,8 @@ def _parse(data: bytes, count: int, public_key: PublicKey) -> list[mpz]:
 # Owner, name, and what stands in its place.
 CHECKS: Final[Sequence[Defence]] = [
     (sealing, "prove", lambda *_: b""),
-    (aggregation, "verify_knowledge", lambda *_: None),
-    (aggregation, "unpack_ciphertexts", _parse),
+    (entries, "verify_knowledge", lambda *_: None),
+    (entries, "unpack_ciphertexts", _parse),
     (roster, "verify_signature", lambda *_: None),
     (Identity, "sign", lambda *_: bytes(64)),
     (RoundFacts, "context", lambda *_: bytes(32)),

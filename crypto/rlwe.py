@@ -1,0 +1,165 @@
+"""One-time keys for the bulk of an update: ring-LWE that adds up with its keys.
+
+A client encrypts its vector under a fresh key s that it uses once, and sends s under
+Paillier. Ciphertexts and keys add up alike, so the committee opens only the sum of the
+keys, and that opens only the sum of the vectors. Every client derives the same public
+polynomials from the round's context, so a client that saw another model, task or round
+contributes noise. Implements PROTOCOL.md section 4.2; the pattern is that of ACORN
+(ePrint 2022/1461) and Willow (ePrint 2024/936).
+"""
+
+from collections.abc import Iterator
+from hashlib import shake_128
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crypto.bitpack import BitSum, pack_bits, packed_size
+from crypto.encoding import u32
+from crypto.errors import NoiseError, SumRangeError
+from crypto.gaussian import sample
+from crypto.params import NOISE_BOUND, RING_DEGREE, AggregationParams
+from crypto.randomness import hedged_stream
+from crypto.ring import CLIENT_DIGITS, SERVER_DIGITS, SmallFactor
+from crypto.vector import IntVector
+
+_BLOCKS = 32  # polynomials at once: half a megabyte
+
+Words = NDArray[np.uint64]
+
+
+def num_coefficients(num_values: int, params: AggregationParams) -> int:
+    """Return the coefficients that carry this many values: whole polynomials."""
+    per_block = RING_DEGREE * params.values_per_coefficient
+    return -(-num_values // per_block) * RING_DEGREE
+
+
+def bulk_size(num_values: int, params: AggregationParams) -> int:
+    """Return the bytes of the bulk part."""
+    return packed_size(num_coefficients(num_values, params), params.modulus_bits)
+
+
+def mask(
+    values: IntVector,
+    *,
+    context: bytes,
+    params: AggregationParams,
+    info: bytes,
+) -> tuple[bytes, IntVector]:
+    """Encrypt a vector under a fresh one-time key.
+
+    Args:
+        values: Shape (num_values,), each at most `max_value` in absolute value.
+        context: The round's context; the public polynomials follow from it.
+        params: The run's parameters.
+        info: Of this upload's randomness (`crypto.randomness.upload_info`).
+
+    Returns:
+        The ciphertext's bytes, and the one-time key, shape (N,): to be sent under
+        Paillier and forgotten.
+    """
+    key = sample(RING_DEGREE, hedged_stream(info, "s")).astype(np.int64)
+    packed = _pack_values(values, params)
+    errors = sample(len(packed), hedged_stream(info, "e"))
+    factor = SmallFactor(key, bits=params.modulus_bits, digits=CLIENT_DIGITS)
+    below = np.int64((1 << params.modulus_bits) - 1)
+    for span, polynomials in _public_polynomials(context, len(packed), params):
+        part = packed[span]
+        part <<= np.int64(params.noise_bits)
+        part += errors[span]
+        part += factor.times(polynomials).reshape(-1).view(np.int64)
+        part &= below
+    return pack_bits(packed.view(np.uint64), params.modulus_bits), key
+
+
+def unmask(
+    total: BitSum,
+    key_sum: IntVector,
+    *,
+    count: int,
+    num_values: int,
+    context: bytes,
+    params: AggregationParams,
+) -> tuple[IntVector, int]:
+    """Decrypt a sum with the sum of the one-time keys.
+
+    Args:
+        total: The added bulk parts.
+        key_sum: Shape (N,), the opened sum of the keys.
+        count: Contributors.
+        num_values: Length of the vector.
+        context: The round's context.
+        params: The run's parameters.
+
+    Returns:
+        Shape (num_values,), the exact sum; and the largest absolute noise.
+
+    Raises:
+        SumRangeError: If the keys are not those of this many honest clients.
+        NoiseError: If keys and bulk parts do not belong together.
+    """
+    limit = count * NOISE_BOUND
+    if np.abs(key_sum).max() > limit:
+        raise SumRangeError("the sum of the keys is larger than its contributors give")
+    noisy = total.total()
+    factor = SmallFactor(key_sum, bits=params.modulus_bits, digits=SERVER_DIGITS)
+    for span, polynomials in _public_polynomials(context, len(noisy), params):
+        noisy[span] -= factor.times(polynomials).reshape(-1)
+    # Centred mod 2**k: the top bit becomes the sign.
+    unused = np.uint64(64 - params.modulus_bits)
+    centred = (noisy << unused).view(np.int64) >> np.int64(unused)
+    half = np.int64(1 << (params.noise_bits - 1))
+    sums = (centred + half) >> np.int64(params.noise_bits)
+    noise = centred - (sums << np.int64(params.noise_bits))
+    peak = int(np.abs(noise).max())
+    if peak > limit:
+        raise NoiseError("the sum has more noise than its contributors give")
+    return _unpack_values(sums, num_values, params), peak
+
+
+def _public_polynomials(
+    context: bytes, size: int, params: AggregationParams
+) -> Iterator[tuple[slice, Words]]:
+    """Hash the context to the polynomials a_j, a few at a time.
+
+    Yields:
+        The span of coefficients, and polynomials of shape (count, N), uniform mod
+        ``2**k``: a power of two needs no rejection.
+    """
+    below = np.uint64((1 << params.modulus_bits) - 1)
+    for start in range(0, size // RING_DEGREE, _BLOCKS):
+        numbers = range(start, min(start + _BLOCKS, size // RING_DEGREE))
+        words = np.empty((len(numbers), RING_DEGREE), dtype=np.uint64)
+        for row, j in zip(words, numbers, strict=True):
+            stream = shake_128(b"SA/v1/a" + context + u32(j)).digest(8 * RING_DEGREE)
+            np.bitwise_and(np.frombuffer(stream, dtype="<u8"), below, out=row)
+        yield slice(start * RING_DEGREE, (start + len(numbers)) * RING_DEGREE), words
+
+
+def _pack_values(values: IntVector, params: AggregationParams) -> IntVector:
+    """Put rho signed values into each coefficient, zeros behind the last."""
+    rho = params.values_per_coefficient
+    padded = np.zeros(num_coefficients(len(values), params) * rho, dtype=np.int64)
+    padded[: len(values)] = values
+    columns = padded.reshape(-1, rho)
+    packed = columns[:, 0]
+    for place in range(1, rho):
+        packed = packed + (columns[:, place] << np.int64(place * params.sum_bits))
+    return packed
+
+
+def _unpack_values(
+    sums: IntVector, num_values: int, params: AggregationParams
+) -> IntVector:
+    """Take the signed values out of each coefficient again, lowest first."""
+    rho, width = params.values_per_coefficient, params.sum_bits
+    columns = np.empty((len(sums), rho), dtype=np.int64)
+    rest, unused = sums, np.int64(64 - width)
+    for place in range(rho - 1):
+        columns[:, place] = (rest << unused) >> unused
+        rest = (rest - columns[:, place]) >> np.int64(width)
+    columns[:, rho - 1] = rest
+    values = columns.reshape(-1)
+    if values[num_values:].any():
+        raise SumRangeError("the vector goes on behind its last value")
+    return values[:num_values].copy()

@@ -1,0 +1,170 @@
+"""Aggregation alone, in Flower's simulation: plain FedAvg, SecAgg+, and this project.
+
+    python -m experiments.bench.simulation WAY ROUNDS OUT [SERVER_DIR]
+
+Five clients on the same vectors, without training. Every way runs in a process of its
+own and writes the moments at which its server has a new model.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.client import NumPyClient
+from flwr.client.mod import secaggplus_mod
+from flwr.clientapp import ClientApp
+from flwr.common import ndarrays_to_parameters
+from flwr.server import LegacyContext, ServerConfig
+from flwr.server.strategy import FedAvg as LegacyFedAvg
+from flwr.server.workflow import DefaultWorkflow, SecAggPlusWorkflow
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import FedAvg
+from flwr.simulation import run_simulation
+
+from crypto.layout import NUM_EXAMPLES
+from experiments.bench import lstm as bench_lstm
+from experiments.bench.lstm import EXAMPLES, Job, initial_arrays, train
+from experiments.bench.scene import CLIENTS
+from experiments.settings import PROJECT
+
+# The cheapest numbers that SecAgg+ takes, as in Flower's example of it.
+_SHARES: Final = 3
+_RECONSTRUCTION: Final = 2
+_OWN: Final = ("plain", "hybrid")
+WAYS: Final = ("fedavg", "secagg+", *_OWN)
+
+Clock = Callable[..., None]
+
+
+def simulate(
+    way: str, rounds: int, folder: Path, server_dir: Path | None = None
+) -> list[float]:
+    """Run one way in a process of its own.
+
+    Args:
+        way: One of `WAYS`.
+        rounds: Rounds to run.
+        folder: Gets the result; `prepared` in it is the clients' key set.
+        server_dir: The server's folder of an enrolled run, for our own modes.
+
+    Returns:
+        Seconds of every round but the first.
+
+    Raises:
+        CalledProcessError: If it fails; its output is on stderr.
+    """
+    out = folder / f"{way}.json"
+    command = [sys.executable, "-m", "experiments.bench.simulation"]
+    command += [way, str(rounds), str(out), *([str(server_dir)] if server_dir else [])]
+    subprocess.run(
+        command,
+        check=True,
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ
+        | {
+            "UNSEEN_HOME": str(folder),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+        },
+    )
+    moments = json.loads(out.read_text())
+    return [after - before for before, after in pairwise(moments)][1:]
+
+
+def _main(way: str, rounds: str, out: str, server_dir: str = "") -> None:
+    moments: list[float] = []
+
+    def clock(*_: Any) -> None:
+        moments.append(time.monotonic())
+
+    apps = {"fedavg": _fedavg, "secagg+": _secagg_plus}
+    if way in _OWN:
+        job = Job(Path(server_dir), int(rounds), events=None)
+        server, client = _own_server(job, clock), bench_lstm.client
+    else:
+        server, client = apps[way](int(rounds), clock)
+    run_simulation(
+        server,
+        client,
+        CLIENTS,
+        backend_config={"client_resources": {"num_cpus": 1}},
+    )
+    Path(out).write_text(json.dumps(moments))
+
+
+def _own_server(job: Job, clock: Clock) -> ServerApp:
+    server = ServerApp()
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        job.run(grid, context.run_config, after_round=clock)
+
+    return server
+
+
+def _fedavg(rounds: int, clock: Clock) -> tuple[ServerApp, ClientApp]:
+    """Return Flower's own averaging, in the clear."""
+    server, client = ServerApp(), ClientApp()
+
+    @server.main()
+    def main(grid: Grid, _: Context) -> None:
+        strategy = FedAvg(fraction_evaluate=0.0, min_available_nodes=CLIENTS)
+        strategy.start(grid, initial_arrays(), num_rounds=rounds, evaluate_fn=clock)
+
+    @client.train()
+    def answer(message: Message, _: Context) -> Message:
+        (arrays,) = message.content.array_records.values()
+        state = arrays.to_torch_state_dict()
+        train(state, seed=0, core_seconds=0.0)
+        metrics = MetricRecord({NUM_EXAMPLES: EXAMPLES})
+        content = RecordDict({"arrays": ArrayRecord(state), "metrics": metrics})
+        return Message(content, reply_to=message)
+
+    return server, client
+
+
+def _secagg_plus(rounds: int, clock: Clock) -> tuple[ServerApp, ClientApp]:
+    """Return Flower's SecAgg+ workflow, at its default widths."""
+    server = ServerApp()
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        arrays = [array.numpy() for array in initial_arrays().values()]
+        strategy = LegacyFedAvg(
+            fraction_evaluate=0.0,
+            min_fit_clients=CLIENTS,
+            min_available_clients=CLIENTS,
+            initial_parameters=ndarrays_to_parameters(arrays),
+            evaluate_fn=clock,
+        )
+        config = ServerConfig(num_rounds=rounds)
+        workflow = SecAggPlusWorkflow(_SHARES, _RECONSTRUCTION)
+        legacy = LegacyContext(context, config=config, strategy=strategy)
+        DefaultWorkflow(fit_workflow=workflow)(grid, legacy)
+
+    def make(_: Context) -> Any:
+        return _Moves().to_client()
+
+    return server, ClientApp(client_fn=make, mods=[secaggplus_mod])
+
+
+class _Moves(NumPyClient):
+    """Moves every parameter a little, as `train` does without training."""
+
+    def fit(self, parameters: Any, config: Any) -> tuple[Any, int, dict[str, Any]]:
+        """Return the moved parameters."""
+        del config
+        return [array + bench_lstm.MOVE for array in parameters], EXAMPLES, {}
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""`unseen plan`: what a run would send, keep and take here, before it is started."""

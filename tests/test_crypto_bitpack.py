@@ -1,0 +1,130 @@
+"""Integers of k bits on the wire: one big integer, read from its low end."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from crypto import bitpack
+from crypto.bitpack import BitSum, pack_bits, packed_size, unpack_bits
+from crypto.errors import MalformedMessageError
+from tests import ring_reference as reference
+
+WIDTHS = [8, 16, 31, 32, 33, 41, 48, 49, 51, 53, 54, 57]
+
+
+def _words(bits: int, count: int, seed: int = 0) -> NDArray[np.uint64]:
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 1 << bits, count, dtype=np.uint64)
+
+
+def test_bits_lie_side_by_side_from_the_lowest() -> None:
+    packed = pack_bits(np.arange(1, 9, dtype=np.uint64), 12)
+
+    assert packed.hex() == "012000034000056000078000"
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize("count", [8, 16, 2048, 4096])
+def test_packed_bytes_are_one_big_integer(bits: int, count: int) -> None:
+    values = _words(bits, count)
+
+    packed = pack_bits(values, bits)
+
+    assert packed == reference.pack_bits(values.tolist(), bits)
+    assert len(packed) == packed_size(count, bits) == count * bits // 8
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize("count", [8, 16, 2048])
+def test_unpacking_gives_the_integers_back(bits: int, count: int) -> None:
+    values = _words(bits, count)
+
+    assert unpack_bits(pack_bits(values, bits), count, bits).tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_largest_integers_do_not_touch_their_neighbours(bits: int) -> None:
+    values = np.zeros(64, dtype=np.uint64)
+    values[::3] = (1 << bits) - 1
+
+    packed = pack_bits(values, bits)
+
+    assert unpack_bits(packed, 64, bits).tolist() == values.tolist()
+    assert reference.unpack_bits(packed, bits) == values.tolist()
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7])
+def test_pieces_of_any_size_give_the_same(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = _words(51, 96)
+    whole = pack_bits(values, 51)
+    monkeypatch.setattr(bitpack, "_CHUNK", chunk)
+
+    assert pack_bits(values, 51) == whole
+    assert unpack_bits(whole, 96, 51).tolist() == values.tolist()
+
+
+def test_more_integers_than_one_piece_survive_the_trip() -> None:
+    count = 8 * (2 * bitpack._CHUNK + 3)
+    values = _words(41, count)
+
+    assert (unpack_bits(pack_bits(values, 41), count, 41) == values).all()
+
+
+@given(st.integers(8, 57), st.integers(1, 20), st.integers(0, 2**32))
+def test_any_integers_survive_the_trip(bits: int, groups: int, seed: int) -> None:
+    values = _words(bits, 8 * groups, seed)
+
+    packed = pack_bits(values, bits)
+
+    assert packed == reference.pack_bits(values.tolist(), bits)
+    assert unpack_bits(packed, 8 * groups, bits).tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_sum_is_taken_modulo_two_to_the_k(bits: int) -> None:
+    rows = [_words(bits, 32, seed) for seed in range(20)]
+    total = BitSum(32, bits)
+    for row in rows:
+        total.add(pack_bits(row, bits))
+
+    columns = zip(*(row.tolist() for row in rows), strict=True)
+    expected = [sum(column) % (1 << bits) for column in columns]
+    assert total.total().tolist() == expected
+
+
+def test_sum_of_ten_thousand_largest_integers_is_right() -> None:
+    packed, total = pack_bits(np.full(8, (1 << 54) - 1, np.uint64), 54), BitSum(8, 54)
+    for _ in range(10_000):
+        total.add(packed)
+
+    assert total.total().tolist() == [(1 << 54) - 10_000] * 8
+
+
+def test_sum_can_be_read_more_than_once_and_goes_on() -> None:
+    packed, total = pack_bits(np.arange(8, dtype=np.uint64), 31), BitSum(8, 31)
+    total.add(packed)
+    first = total.total()
+    first += np.uint64(5)
+    total.add(packed)
+
+    assert total.total().tolist() == [2 * i for i in range(8)]
+
+
+@pytest.mark.parametrize("change", [-41, -8, -1, 1, 8, 41])
+def test_bytes_of_another_size_are_malformed_and_add_nothing(change: int) -> None:
+    packed, total = pack_bits(_words(41, 16), 41), BitSum(16, 41)
+    other = (packed + bytes(41))[: len(packed) + change]
+
+    with pytest.raises(MalformedMessageError):
+        total.add(other)
+
+    assert not total.total().any()
+
+
+def test_no_bytes_are_malformed() -> None:
+    with pytest.raises(MalformedMessageError):
+        unpack_bits(b"", 8, 41)
