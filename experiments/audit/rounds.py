@@ -39,7 +39,7 @@ Verify = Callable[[Transcript, Parsed], None]
 def ciphertexts_are_fresh(transcript: Transcript) -> Result:
     """Check that every ciphertext is a unit below n**2 and appears once in the run."""
     key = transcript.record.manifest.keys.public_key
-    seen: set[bytes] = set()
+    seen: dict[bytes, str] = {}  # ciphertext to the message it came in first
     uploads: set[bytes] = set()
     findings = []
     for parsed in transcript.answers("upload"):
@@ -47,10 +47,14 @@ def ciphertexts_are_fresh(transcript: Transcript) -> Result:
             continue  # the same bytes again are the same upload
         uploads.add(parsed.data)
         own = chunks(parsed.body, 2 * key.n_bytes)
-        if len(set(own)) < len(own) or not seen.isdisjoint(own):
-            what = "repeats a ciphertext of the run"
+        twice = {seen[c] for c in own if c in seen}
+        if len(set(own)) < len(own):
+            twice.add(parsed.item.file)
+        if twice:
+            # Which of them is a copy the proofs say; the order of arrival does not.
+            what = f"has a ciphertext that is in {', '.join(sorted(twice))}, too"
             findings.append(transcript.finding(parsed, what))
-        seen.update(own)
+        seen |= {c: parsed.item.file for c in own if c not in seen}
         try:
             unpack_ciphertexts(parsed.body.ciphertexts, len(own), key)
         except MalformedMessageError:
