@@ -54,8 +54,6 @@ class ClientState:
         path.touch(mode=0o600, exist_ok=True)
         state = cls(path)
         with state._transaction() as database:
-            # An upload has megabytes: in pages of 4 kB it takes twice as long.
-            database.execute("PRAGMA page_size = 65536")
             database.executescript(_SCHEMA)
         return state
 

@@ -98,7 +98,8 @@ def show_hybrid(figures: dict[str, Any], console: Console) -> None:
     console.print(_way_table(figures))
     for way in figures["ways"]:
         if way["note"]:
-            console.print(f"  {way['name']}: {way['note']}", highlight=False)
+            line = f"  {way['name']}: {way['note']}"
+            console.print(line, highlight=False, markup=False)  # it has brackets
     console.print()
 
 
