@@ -6,7 +6,10 @@ wrong with bytes from outside, is one bare `MalformedMessageError`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from io import BytesIO
 from typing import Any, Final, Self
+
+from numpy.lib import format as npy
 
 from crypto.encoding import canon, decode
 from crypto.errors import MalformedMessageError
@@ -89,3 +92,27 @@ def a_map(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise MalformedMessageError
     return value
+
+
+def octets_of_array(data: bytes) -> bytes:
+    """Return the items of a serialized one-dimensional array of uint8.
+
+    Large messages travel as such an array. Its header is compared with the bytes that
+    are there: numpy's own reader would make an array of whatever size it claims.
+
+    Args:
+        data: Untrusted bytes in numpy's format.
+
+    Raises:
+        MalformedMessageError: If they are anything else.
+    """
+    stream = BytesIO(data)
+    try:
+        version = npy.read_magic(stream)
+        shape, _, dtype = npy.read_array_header_1_0(stream)
+    except Exception:  # numpy parses the header as Python
+        raise MalformedMessageError from None
+    items = stream.read()
+    if (version, shape, dtype.str) != ((1, 0), (len(items),), "|u1"):
+        raise MalformedMessageError
+    return items
