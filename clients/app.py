@@ -18,6 +18,7 @@ from clients.mod import SecureMod
 from crypto.layout import NUM_EXAMPLES
 from crypto.manifest import SIMULATION
 from models import training
+from models.local import LocalTraining
 from models.shards import Shard, load_shard
 from models.tasks import Task, get_task
 
@@ -44,14 +45,12 @@ def train(message: Message, context: Context) -> Message:
         network,
         shard,
         task,
-        epochs=int(run["local-epochs"]) or task.local_epochs,
-        batch_size=int(run["batch-size"]) or task.batch_size,
-        learning_rate=float(run["learning-rate"]) or task.learning_rate,
+        LocalTraining.of(task, run),
         seed=_seed(member, run["seed"], config["server-round"]),
         device=_device(context),
     )
     metrics = MetricRecord(
-        {NUM_EXAMPLES: report.num_examples, "train_loss": report.train_loss}
+        {NUM_EXAMPLES: _weight(task, shard), "train_loss": report.train_loss}
     )
     arrays = ArrayRecord(network.cpu().state_dict())
     content = RecordDict({"arrays": arrays, "metrics": metrics})
@@ -65,7 +64,7 @@ def evaluate(message: Message, context: Context) -> Message:
     report = training.evaluate(network, shard, task, device=_device(context))
     metrics = MetricRecord(
         {
-            NUM_EXAMPLES: report.num_examples,
+            NUM_EXAMPLES: _weight(task, shard),
             "loss": report.loss,
             "accuracy": report.accuracy,
         }
@@ -79,6 +78,11 @@ def _load(message: Message, context: Context) -> tuple[Task, Shard, torch.nn.Mod
     (arrays,) = message.content.array_records.values()
     network.load_state_dict(arrays.to_torch_state_dict())
     return task, _shard(open_member(context.node_config).shard), network
+
+
+def _weight(task: Task, shard: Shard) -> int:
+    """Return this client's weight; where it is 1 for all it hides the shard's size."""
+    return 1 if task.equal_weights else len(shard)
 
 
 @lru_cache(maxsize=2)

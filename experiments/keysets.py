@@ -157,7 +157,7 @@ def check_policies(folder: Path, manifest: Manifest) -> None:
 def task_networks() -> dict[str, str]:
     """Return the digest of every task's network, by the task's name."""
     # Imported here: torch takes seconds, and few commands need it.
-    from models.networks import fingerprint  # noqa: PLC0415
+    from models.networks.state import fingerprint  # noqa: PLC0415
 
     return {name: fingerprint(get_task(name).make_network()) for name in task_names()}
 

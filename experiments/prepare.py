@@ -23,9 +23,9 @@ from experiments.keysets import (
     write_private,
 )
 from experiments.settings import RunSettings
-from models.datasets import Dataset
+from models.data.dataset import Dataset
+from models.data.partition import partition
 from models.errors import TaskError
-from models.partition import partition
 from models.shards import Shard, save_shard
 from models.tasks import Task
 
@@ -102,7 +102,7 @@ def share_out(settings: RunSettings, task: Task) -> tuple[list[Shard], Shard]:
     except TaskError as error:
         raise SettingsError(str(error), error.hint or "") from None
     largest = max(len(part) for part in parts)
-    if largest > task.w_max:
+    if largest > task.w_max and not task.equal_weights:
         raise SettingsError(
             f"a client would have {largest} examples, but w-max of {task.name!r} is "
             f"{task.w_max}: larger clients would lose weight",

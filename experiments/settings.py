@@ -123,7 +123,7 @@ class RunSettings:
                 max_contributors=self.clients,
                 value_bits=self.value_bits,
                 clip=self.clip or task.clip,
-                w_max=task.w_max,
+                w_max=1 if task.equal_weights else task.w_max,
                 metrics=dict(task.metric_bounds),
             )
         except ParameterError as error:

@@ -32,7 +32,8 @@ class Shard:
     ``i`` starts. An example ends where the next one starts, and may be empty.
 
     Attributes:
-        arrays: Name to array; always has "labels", int64 of shape ``(n,)``.
+        arrays: Name to array; always has "labels", int64 of shape ``(n,)``, or
+            ``(n, length)`` where every example has several.
             The others are the inputs of the network, by parameter name.
 
     Raises:
@@ -43,10 +44,10 @@ class Shard:
 
     def __post_init__(self) -> None:
         labels = self.arrays.get("labels")
-        if labels is None or labels.dtype != np.int64 or labels.ndim != 1:
+        if labels is None or labels.dtype != np.int64 or labels.ndim not in {1, 2}:
             raise ValueError("a shard needs an int64 array of labels, one an example")
         for name, array in self.arrays.items():
-            if name != "tokens" and array.shape[:1] != labels.shape:
+            if name != "tokens" and array.shape[:1] != labels.shape[:1]:
                 raise ValueError(
                     f"array {name} of a shard has shape {array.shape}, expected "
                     f"{len(labels)} rows, one a label"
@@ -62,7 +63,7 @@ class Shard:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """The labels, shape ``(n,)``."""
+        """The labels, shape ``(n,)`` or ``(n, length)``."""
         return self.arrays["labels"]
 
     def take(self, indices: NDArray[np.int64]) -> Shard:

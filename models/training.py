@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import TaskError
+from models.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from models.local import LocalTraining
     from models.shards import Shard
     from models.tasks import Task
 
@@ -61,10 +62,8 @@ def train(
     network: nn.Module,
     shard: Shard,
     task: Task,
+    settings: LocalTraining,
     *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
     seed: int,
     device: torch.device | str,
 ) -> TrainReport:
@@ -77,11 +76,8 @@ def train(
     Args:
         network: Starts from the parameters it has; ends on ``device``.
         shard: The only data used.
-        task: Says which loss and which optimizer.
-        epochs: Passes over the shard, at least 1.
-        batch_size: Examples in one step, at least 1; the last batch of an
-            epoch may be smaller.
-        learning_rate: Step size, above 0.
+        task: Says which loss.
+        settings: How to train.
         seed: In ``[0, 2**63)``.
         device: Where to compute.
 
@@ -89,28 +85,65 @@ def train(
         The report. A loss that is not finite is reported as it is.
 
     Raises:
-        TaskError: If the shard is empty or a number is out of its range.
+        TaskError: If the shard is empty.
     """
     _check_not_empty(shard)
-    _check_settings(epochs, batch_size, learning_rate)
     device = torch.device(device)
     network.to(device).train()
-    optimizer = _make_optimizer(network, task, learning_rate)
+    step = _Step(network, settings, device)
     generator = np.random.default_rng(seed)
     loss_sum = 0.0
     with _seeded(seed, device):
-        for _ in range(epochs):
+        for _ in range(settings.epochs):
             order = generator.permutation(len(shard))
-            for start in range(0, len(shard), batch_size):
-                batch = shard.take(order[start : start + batch_size])
-                loss = _loss(task, *_predict(network, batch, device))
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-                loss_sum += loss.item() * len(batch)
+            for start in range(0, len(shard), settings.batch_size):
+                batch = shard.take(order[start : start + settings.batch_size])
+                loss_sum += step(batch, task) * len(batch)
     return TrainReport(
-        num_examples=len(shard), train_loss=loss_sum / (epochs * len(shard))
+        num_examples=len(shard), train_loss=loss_sum / (settings.epochs * len(shard))
     )
+
+
+class _Step:
+    """One step of the optimizer after another, on one network.
+
+    Args:
+        network: Changed in place.
+        settings: How to train.
+        device: Where the network is.
+    """
+
+    def __init__(
+        self, network: nn.Module, settings: LocalTraining, device: torch.device
+    ) -> None:
+        self._network = network
+        self._settings = settings
+        self._device = device
+        self._optimizer = _make_optimizer(network, settings)
+        self._parameters = list(network.parameters())
+        # The global model, for the proximal term only.
+        self._start = [p.detach().clone() for p in self._parameters]
+
+    def __call__(self, batch: Shard, task: Task) -> float:
+        """Take one step; return the task's mean loss before it, in nats."""
+        with _precision(self._device, mixed=self._settings.mixed_precision):
+            output, labels = _predict(self._network, batch, self._device)
+            loss = OBJECTIVES[task.loss].loss(output, labels)
+        self._optimizer.zero_grad()
+        torch.autograd.backward(loss + self._proximal_term())
+        if self._settings.max_grad_norm:
+            nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
+        self._optimizer.step()
+        return loss.item()
+
+    def _proximal_term(self) -> Tensor | float:
+        if not self._settings.proximal_mu:
+            return 0.0
+        distances = (
+            (parameter - start).square().sum()
+            for parameter, start in zip(self._parameters, self._start, strict=True)
+        )
+        return torch.stack(list(distances)).sum() * (self._settings.proximal_mu / 2)
 
 
 def evaluate(
@@ -124,18 +157,20 @@ def evaluate(
     _check_not_empty(shard)
     device = torch.device(device)
     network.to(device).eval()
-    loss_sum, num_right = 0.0, 0
-    with torch.inference_mode():
+    objective = OBJECTIVES[task.loss]
+    loss_sum, right_sum = 0.0, 0.0
+    # Seeded: an objective may draw what it compares the right answer with.
+    with torch.inference_mode(), _seeded(0, device):
         for start in range(0, len(shard), _EVALUATION_BATCH):
             end = min(start + _EVALUATION_BATCH, len(shard))
             batch = shard.take(np.arange(start, end))
-            logits, labels = _predict(network, batch, device)
-            loss_sum += _loss(task, logits, labels).item() * len(batch)
-            num_right += int((_classes(task, logits) == labels).sum())
+            output, labels = _predict(network, batch, device)
+            loss_sum += objective.loss(output, labels).item() * len(batch)
+            right_sum += objective.right(output, labels).mean().item() * len(batch)
     return EvaluationReport(
         num_examples=len(shard),
         loss=loss_sum / len(shard),
-        accuracy=num_right / len(shard),
+        accuracy=right_sum / len(shard),
     )
 
 
@@ -159,41 +194,26 @@ def _predict(
     return network(**tensors), labels
 
 
-def _loss(task: Task, logits: Tensor, labels: Tensor) -> Tensor:
-    if task.loss == "cross-entropy":
-        return nn.functional.cross_entropy(logits, labels)
-    return nn.functional.binary_cross_entropy_with_logits(
-        logits, labels.to(logits.dtype)
-    )
-
-
-def _classes(task: Task, logits: Tensor) -> Tensor:
-    if task.loss == "cross-entropy":
-        return logits.argmax(dim=1)
-    return (logits > 0).long()
+def _precision(
+    device: torch.device, *, mixed: bool
+) -> contextlib.AbstractContextManager[object]:
+    if not mixed or device.type == "cpu":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def _make_optimizer(
-    network: nn.Module, task: Task, learning_rate: float
+    network: nn.Module, settings: LocalTraining
 ) -> torch.optim.Optimizer:
-    if task.optimizer == "sgd":
+    if settings.optimizer == "sgd":
         return torch.optim.SGD(
-            network.parameters(), lr=learning_rate, momentum=task.momentum
+            network.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
         )
-    return torch.optim.Adam(network.parameters(), lr=learning_rate)
+    return torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
 
 
 def _check_not_empty(shard: Shard) -> None:
     if len(shard) == 0:
         raise TaskError("the shard has no examples")
-
-
-def _check_settings(epochs: int, batch_size: int, learning_rate: float) -> None:
-    if epochs < 1:
-        raise TaskError(f"the number of local epochs must be at least 1, got {epochs}")
-    if batch_size < 1:
-        raise TaskError(f"the batch size must be at least 1, got {batch_size}")
-    if not 0 < learning_rate < math.inf:
-        raise TaskError(
-            f"the learning rate must be above 0 and finite, got {learning_rate}"
-        )

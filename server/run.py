@@ -18,7 +18,7 @@ from torch import Tensor
 from crypto.layout import EVALUATE, TRAIN, make_layout
 from crypto.manifest import Manifest, read_json
 from models import training
-from models.networks import state_arrays
+from models.networks.state import state_arrays
 from models.parameters import layout_of
 from models.shards import Shard, load_shard
 from server.config import STRATEGY_NAMES, RunConfig, ServerConfig

@@ -11,7 +11,7 @@ from clients.folder import open_member
 from crypto.wire import Upload, pack_arrays
 from experiments.prepare import PreparedRun
 from models import training
-from models.networks import state_arrays
+from models.networks.state import state_arrays
 from models.shards import Shard, save_shard
 from models.tasks import get_task
 from tests.federation import make_group, make_params

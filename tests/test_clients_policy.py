@@ -15,7 +15,7 @@ from crypto.errors import ParameterError, PolicyError
 from experiments.keysets import task_networks
 from experiments.prepare import PreparedRun
 from models.fingerprint import network_digest
-from models.networks import fingerprint, state_arrays
+from models.networks.state import fingerprint, state_arrays
 from models.tasks import get_task
 from tests.federation import make_group, make_params
 from tests.one_client import make_deployment

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from models.data.partition import partition
 from models.errors import TaskError
-from models.partition import partition
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,7 +128,7 @@ def test_natural_needs_natural_owners() -> None:
 
 def test_partitioning_does_not_import_flower() -> None:
     code = (
-        "import sys, numpy as np; from models.partition import partition\n"
+        "import sys, numpy as np; from models.data.partition import partition\n"
         "partition(np.arange(9), None, 'iid', num_clients=3, seed=0)\n"
         "sys.exit('flwr' in sys.modules)"
     )

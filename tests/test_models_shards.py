@@ -136,7 +136,7 @@ _TOKENS = np.zeros(4, np.int32)
     [
         ({}, "needs an int64 array of labels"),
         ({"labels": _LABELS.astype(np.int32)}, "needs an int64 array of labels"),
-        ({"labels": _LABELS[:, None]}, "needs an int64 array of labels"),
+        ({"labels": _LABELS[:, None, None]}, "needs an int64 array of labels"),
         ({"labels": _LABELS, "images": np.zeros(3)}, "shape.*expected 2 rows"),
         ({"labels": _LABELS, "images": np.zeros(())}, "shape.*expected 2 rows"),
         ({"labels": _LABELS, "tokens": _TOKENS}, "both of tokens and offsets"),

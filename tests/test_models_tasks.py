@@ -14,13 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from models.datasets import Dataset, load_digits
+from models.data.dataset import Dataset
+from models.data.digits import load_digits
+from models.data.partition import partition
+from models.data.words import build_vocabulary, word_set_shard
 from models.errors import TaskError
-from models.networks import load_arrays, state_arrays
+from models.local import LocalTraining
+from models.networks.state import load_arrays, state_arrays
 from models.parameters import from_vector, layout_of, to_vector
-from models.partition import partition
 from models.tasks import Task, get_task, task_names
-from models.text import build_vocabulary, word_set_shard
 from models.training import evaluate, initial_network, train
 
 if TYPE_CHECKING:
@@ -54,9 +56,7 @@ def _accuracies(task: Task, data: Dataset, *, rounds: int, seed: int) -> list[fl
                 network,
                 shard,
                 task,
-                epochs=task.local_epochs,
-                batch_size=task.batch_size,
-                learning_rate=task.learning_rate,
+                LocalTraining.of(task),
                 seed=seed + 100 * server_round + client,
                 device="cpu",
             )

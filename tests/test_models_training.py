@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from models.errors import TaskError
-from models.networks import load_arrays, state_arrays
+from models.local import LocalTraining
+from models.networks.state import load_arrays, state_arrays
 from models.parameters import from_vector, layout_of, to_vector
 from models.shards import Shard
 from models.tasks import Task, get_task
@@ -40,16 +42,14 @@ def _shard(task: str, *, num_examples: int = 40) -> Shard:
 
 
 def _train(
-    task: Task, shard: Shard, *, seed: int = 7
+    task: Task, shard: Shard, *, seed: int = 7, **changes: Any
 ) -> tuple[torch.nn.Module, TrainReport]:
     network = initial_network(task, seed=1)
     report = train(
         network,
         shard,
         task,
-        epochs=task.local_epochs,
-        batch_size=task.batch_size,
-        learning_rate=task.learning_rate,
+        dataclasses.replace(LocalTraining.of(task), **changes),
         seed=seed,
         device="cpu",
     )
@@ -77,9 +77,7 @@ def test_training_leaves_the_global_vector_alone_and_the_update_is_not_zero(
         network,
         _shard(name),
         task,
-        epochs=1,
-        batch_size=8,
-        learning_rate=0.1,
+        LocalTraining(epochs=1, batch_size=8, learning_rate=0.1),
         seed=0,
         device="cpu",
     )
@@ -188,24 +186,18 @@ def test_evaluation_is_without_dropout() -> None:
         ({"learning_rate": 0.0}, "learning rate must be above 0"),
         ({"learning_rate": math.inf}, "learning rate must be above 0"),
         ({"learning_rate": math.nan}, "learning rate must be above 0"),
+        ({"optimizer": "lion"}, "unknown optimizer 'lion'"),
+        ({"momentum": -0.1}, "momentum must be 0 or more, got -0.1"),
+        ({"proximal_mu": math.nan}, "proximal-mu must be 0 or more, got nan"),
+        ({"max_grad_norm": -1.0}, "max-grad-norm must be 0 or more, got -1"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(
-    change: dict[str, float], message: str
+    change: dict[str, Any], message: str
 ) -> None:
-    settings = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1, **change}
-    task = get_task("digits")
+    settings: Any = {"epochs": 1, "batch_size": 8, "learning_rate": 0.1, **change}
     with pytest.raises(TaskError, match=message):
-        train(
-            task.make_network(),
-            _shard("digits"),
-            task,
-            epochs=int(settings["epochs"]),
-            batch_size=int(settings["batch_size"]),
-            learning_rate=settings["learning_rate"],
-            seed=0,
-            device="cpu",
-        )
+        LocalTraining(**settings)
 
 
 def test_an_empty_shard_is_refused() -> None:
@@ -236,8 +228,30 @@ def test_the_first_network_depends_on_the_seed_only() -> None:
     assert one != _vector(initial_network(task, seed=4))
 
 
-def test_momentum_is_the_tasks() -> None:
+def test_momentum_makes_a_difference() -> None:
     task = get_task("digits")
     plain = dataclasses.replace(task, momentum=0.0)
     shard = _shard("digits")
     assert _vector(_train(task, shard)[0]) != _vector(_train(plain, shard)[0])
+
+
+def _distance(**changes: Any) -> float:
+    """Return how far training on the digits moves the network."""
+    task = get_task("digits")
+    start = initial_network(task, seed=1).parameters()
+    end = _train(task, _shard("digits"), **changes)[0].parameters()
+    return math.sqrt(
+        sum(float((a - b).square().sum()) for a, b in zip(start, end, strict=True))
+    )
+
+
+def test_the_proximal_term_holds_the_network_near_the_global_one() -> None:
+    assert 0 < _distance(proximal_mu=5.0) < 0.5 * _distance()
+
+
+def test_a_bound_on_the_gradient_bounds_every_step() -> None:
+    shard_steps = 2 * math.ceil(40 / 16)
+    task = get_task("digits")
+    # Momentum 0.9 lets steps add up to at most ten times one step.
+    bound = 0.01 * task.learning_rate * shard_steps / (1 - task.momentum)
+    assert 0 < _distance(max_grad_norm=0.01) <= bound < _distance()

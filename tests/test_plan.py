@@ -25,7 +25,7 @@ from experiments.plan.costs import METRICS, sizes_of
 from experiments.plan.report import make_plan, security, widths
 from experiments.plan.table import show
 from experiments.settings import PROJECT, default_protocol, default_run
-from models.networks import state_arrays
+from models.networks.state import state_arrays
 from models.tasks import get_task
 from server.run import EVALUATE_METRICS, TRAIN_METRICS
 from tests.crypto_group import Round, make_contribution, make_facts, make_round

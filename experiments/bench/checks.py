@@ -38,7 +38,8 @@ from experiments.prepare import enrol, share_out
 from experiments.settings import default_run
 from experiments.timing import Measurement, alternate, middle, saved_share
 from models import training
-from models.networks import load_arrays, state_arrays
+from models.local import LocalTraining
+from models.networks.state import load_arrays, state_arrays
 from models.parameters import layout_of, to_vector
 from models.shards import Shard, load_shard
 from server.run import EVALUATE_METRICS, TRAIN_METRICS
@@ -143,9 +144,7 @@ class DefaultRound:
             network,
             shard,
             task,
-            epochs=task.local_epochs,
-            batch_size=task.batch_size,
-            learning_rate=task.learning_rate,
+            LocalTraining.of(task),
             seed=self._round,
             device="cpu",
         )

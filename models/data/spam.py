@@ -1,32 +1,21 @@
-"""Load the data sets of the tasks and check them; for the launcher only.
-
-The data libraries are imported inside the functions that need them: a client
-imports this module through ``models.tasks`` but never opens a data set.
-"""
-# ruff: noqa: PLC0415 - imports inside functions, see above
+"""The Enron mails as sets of words: spam or ham?"""
+# ruff: noqa: PLC0415 - a client imports this module but never opens a data set
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.data.dataset import Dataset
+from models.data.words import build_vocabulary, distinct_words, word_set_shard
 from models.errors import TaskError
-from models.shards import Shard
-from models.text import build_vocabulary, distinct_words, word_set_shard
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 SPAM_WORDS = 10_000
 """Size of the vocabulary of ``spam``, and so of its network."""
-
-_DIGITS_TEST_SHARE = 0.2
-_DIGITS_SPLIT_SEED = 2026  # public: the test split is the same for everyone
-_DIGITS_LARGEST_PIXEL = 16.0
 
 _SPAM_FILES = ("enron_train.parquet", "enron_test.parquet")
 _SPAM_COLUMNS = ("text", "label", "mailbox")
@@ -34,48 +23,6 @@ _SPAM_HINT = (
     f"spam needs a folder with {' and '.join(_SPAM_FILES)}, each with the columns "
     "text (string), label (0 ham, 1 spam) and mailbox (string)"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """A data set with its public test split.
-
-    Attributes:
-        train: What the clients share out among themselves.
-        test: What the server measures the global model on; public.
-        groups: For each training example the name of its natural owner, shape
-            ``(len(train),)``, or None if the data has no natural owners.
-    """
-
-    train: Shard
-    test: Shard
-    groups: NDArray[np.str_] | None = None
-
-
-def load_digits(_folder: Path | None = None) -> Dataset:
-    """Load the handwritten digits that come with scikit-learn.
-
-    Images of 8 x 8 pixels, scaled to ``[0, 1]``: 1,437 to train on and a fixed
-    public test split of 360, with the same share of every digit.
-
-    Returns:
-        Shards with "images", float32 of shape ``(n, 1, 8, 8)``, and "labels".
-    """
-    from sklearn import datasets
-    from sklearn.model_selection import train_test_split
-
-    digits = datasets.load_digits()
-    images = (digits.images / _DIGITS_LARGEST_PIXEL).astype(np.float32)
-    everything = Shard(
-        {"images": images[:, np.newaxis], "labels": digits.target.astype(np.int64)}
-    )
-    train, test = train_test_split(
-        np.arange(len(everything)),
-        test_size=_DIGITS_TEST_SHARE,
-        stratify=everything.labels,
-        random_state=_DIGITS_SPLIT_SEED,
-    )
-    return Dataset(train=everything.take(train), test=everything.take(test))
 
 
 def load_spam(folder: Path | None) -> Dataset:
@@ -107,6 +54,7 @@ def load_spam(folder: Path | None) -> Dataset:
         train=word_set_shard(train_words, train["label"].to_numpy(), vocabulary),
         test=word_set_shard(test_words, test["label"].to_numpy(), vocabulary),
         groups=np.array(train["mailbox"].to_pylist(), dtype=np.str_),
+        vocabulary=tuple(vocabulary),
     )
 
 
