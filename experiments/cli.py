@@ -35,10 +35,11 @@ app.add_typer(keys_cli.app, name="keys", help="Make and inspect keys.")
 
 @app.command()
 def run(  # noqa: PLR0917 - typer passes options by name
+    ctx: typer.Context,
     task: o.Task = default("task"),
     protocol: o.Protocol = default("protocol"),
-    clients: o.Clients = default("num-clients"),
-    rounds: o.Rounds = default("num-rounds"),
+    clients: o.Clients = None,
+    rounds: o.Rounds = None,
     engine: o.Engine = "processes",
     partition: o.Partition = None,
     data: o.Data = None,
@@ -53,17 +54,30 @@ def run(  # noqa: PLR0917 - typer passes options by name
     local_epochs: o.LocalEpochs = default("local-epochs"),
     batch_size: o.BatchSize = default("batch-size"),
     learning_rate: o.LearningRate = default("learning-rate"),
+    optimizer: o.Optimizer = default("optimizer"),
+    proximal_mu: o.ProximalMu = default("proximal-mu"),
+    max_grad_norm: o.MaxGradNorm = default("max-grad-norm"),
+    mixed_precision: o.MixedPrecision = default("mixed-precision"),
     round_deadline: o.RoundDeadline = default("round-deadline"),
     max_failed_rounds: o.MaxFailedRounds = default("max-failed-rounds"),
+    early_stop: o.EarlyStop = default("early-stop"),
     record: o.Record = default("record"),
     keys: o.Keys = None,
     node: o.Node = "thin",
     port: o.Port = None,
     insecure_key_bits: o.InsecureKeyBits = None,
+    resume: o.Resume = None,
     json_output: o.Json = False,
 ) -> None:
     """Train with one process per client on this machine, encrypted end to end."""
-    settings = o.run_settings(locals())
+    after = None
+    if resume:
+        o.check_resumable(ctx)
+        from experiments.resume import resumed  # noqa: PLC0415
+
+        settings, after = resumed(resume, rounds)
+    else:
+        settings = o.run_settings(locals())
     o.check_choice("engine", engine, ("processes",))
     o.check_choice("node", node, ("thin", "stock"))
     o.check_choice("device", device, ("auto", "cpu", "cuda"))
@@ -73,12 +87,13 @@ def run(  # noqa: PLR0917 - typer passes options by name
 
     launcher = Launcher(
         settings,
-        out or _new_folder(task),
+        resume or out or _new_folder(task),
         console=None if json_output else Console(),
         keys=keys,
         stock_node=node == "stock",
         device=device,
         port=port,
+        resume_after=after,
     )
     _launch(launcher, json_output=json_output)
 
@@ -87,7 +102,7 @@ def run(  # noqa: PLR0917 - typer passes options by name
 def prepare(  # noqa: PLR0917 - typer passes options by name
     task: o.Task = default("task"),
     protocol: o.Protocol = default("protocol"),
-    clients: o.Clients = default("num-clients"),
+    clients: o.Clients = None,
     partition: o.Partition = None,
     data: o.Data = None,
     seed: o.Seed = default("seed"),
@@ -116,7 +131,7 @@ def prepare(  # noqa: PLR0917 - typer passes options by name
 def plan(  # noqa: PLR0917 - typer passes options by name
     task: o.Task = default("task"),
     protocol: o.Protocol = default("protocol"),
-    clients: o.Clients = default("num-clients"),
+    clients: o.Clients = None,
     parameters: o.Parameters = 0,
     threshold: o.Threshold = 0,
     min_contributors: o.MinContributors = 0,

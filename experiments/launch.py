@@ -1,38 +1,31 @@
 """One run on this machine: prepare, start the processes, show, collect, stop."""
 
-import json
-import platform
-import shutil
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 
 from crypto.errors import CryptoError
 from crypto.manifest import Manifest
 from crypto.params import AggregationParams
-from crypto.provenance import PROTOCOL, code_digest
 from experiments.engine import ClientSpec, EngineError, ProcessEngine
 from experiments.errors import RunFailedError, SettingsError
 from experiments.prepare import PreparedRun, enrol, share_out, simulation_keys
 from experiments.processes import is_port_free
 from experiments.progress import Event, follow, show
+from experiments.run_folder import RunFolder
 from experiments.settings import PROJECT, RunSettings
 from experiments.summary import write_history
 from models.tasks import Task
 from server.events import EventLog
 
 _CHECK_SECONDS = 0.5
-_PACKAGES = ("flwr", "torch", "numpy", "phe", "gmpy2", "cryptography")
 
 
 class Launcher:
@@ -40,12 +33,14 @@ class Launcher:
 
     Args:
         settings: What to run.
-        out: The run folder; must not exist or be empty.
+        out: The run folder; must not exist or be empty, but for a run that goes on.
         console: Where progress goes; None for silence.
         keys: Key set to use; None for this machine's simulation keys.
         stock_node: Whether clients run Flower's own node, slower than ours.
         device: Where clients train.
         port: The SuperLink's port; None for a free one.
+        resume_after: Round after which the run in the folder goes on; None for a new
+            run.
 
     Attributes:
         out: The run folder.
@@ -61,17 +56,19 @@ class Launcher:
         stock_node: bool = False,
         device: str = "auto",
         port: int | None = None,
+        resume_after: int | None = None,
     ) -> None:
         self._settings = settings
-        self.out = out.resolve()
+        self._folder = RunFolder(out)
+        self.out = self._folder.path
         self._console = console
         self._keys = keys
         self._node: Literal["thin", "stock"] = "stock" if stock_node else "thin"
         self._device = device
         self._port = port
+        self._resume_after = resume_after
         self._events = EventLog(self.out / "events.jsonl")
         self._done = threading.Event()
-        self._was_there = self.out
 
     def run(self) -> list[Event]:
         """Run to the end and return the run's events.
@@ -86,21 +83,27 @@ class Launcher:
                 f"port {self._port} of this machine is taken",
                 "choose another --port, or none to get a free one",
             )
-        self._make_folder()
+        if self._resume_after is None:
+            self._folder.make()
+        with self._folder.claimed():
+            if self._resume_after is not None:
+                self._events.write("resumed", round=self._resume_after)
+            return self._run(task, params)
+
+    def _run(self, task: Task, params: AggregationParams) -> list[Event]:
         viewer = threading.Thread(target=self._show, daemon=True)
         viewer.start()
         try:
             with _interruptible():
                 prepared = self._prepare(task, params)
                 try:
-                    self._write_config(prepared.manifest, prepared.run_id)
+                    self._describe(prepared)
                     self._drive(prepared)
                 finally:
                     prepared.forget()
         except SettingsError as error:
             self._finish(viewer)
-            if error.exit_code == SettingsError.exit_code:
-                self._remove_folder()
+            self._clean_up(error)
             raise
         except KeyboardInterrupt:
             self._fail("Interrupted", "stopped by the user", "")
@@ -111,28 +114,24 @@ class Launcher:
             self._finish(viewer)
         return self._collect()
 
-    def _make_folder(self) -> None:
-        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-            raise SettingsError(
-                f"{self.out} is not an empty folder", "choose another --out"
-            )
-        parents = (path for path in (self.out, *self.out.parents) if path.exists())
-        self._was_there = next(parents)
-        try:
-            (self.out / "logs").mkdir(parents=True)
-        except OSError as error:
-            raise SettingsError(
-                f"cannot write {self.out}: {error.strerror}", "choose another --out"
-            ) from None
+    def _clean_up(self, error: SettingsError) -> None:
+        """Leave nothing of a run that never started, and all of one that did."""
+        if self._resume_after is not None:
+            self._fail(type(error).__name__, str(error), error.hint)
+        elif error.exit_code == SettingsError.exit_code:
+            self._folder.remove()
 
-    def _remove_folder(self) -> None:
-        """Leave the disk as it was: folders that were there before stay."""
-        made = self.out.relative_to(self._was_there).parts
-        if made:
-            shutil.rmtree(self._was_there / made[0], ignore_errors=True)
-            return
-        shutil.rmtree(self.out / "logs", ignore_errors=True)
-        (self.out / "events.jsonl").unlink(missing_ok=True)
+    def _describe(self, prepared: PreparedRun) -> None:
+        facts = {
+            "run_id": prepared.run_id,
+            "node": self._node,
+            "device": self._device,
+        }
+        if self._resume_after is None:
+            self._folder.describe(self._settings, prepared.manifest, **facts)
+        else:
+            facts["after_round"] = str(self._resume_after)
+            self._folder.describe_resumption(self._settings, prepared.manifest, **facts)
 
     def _show(self) -> None:
         if self._console is not None:
@@ -181,6 +180,7 @@ class Launcher:
                     | {
                         "run-dir": str(self.out),
                         "server-dir": str(prepared.server_folder),
+                        "start-round": self._resume_after or 0,
                     }
                 )
                 self._watch(engine)
@@ -218,30 +218,6 @@ class Launcher:
         if last["event"] == "run_failed":
             raise RunFailedError(f"{last['error']}: {last['message']}", last["hint"])
         return events
-
-    def _write_config(self, manifest: Manifest, run_id: str) -> None:
-        """Write everything that is needed to repeat the run."""
-        settings = {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in vars(self._settings).items()
-        } | {"protocol": manifest.params.mode}  # not "the task's", as it may be asked
-        config: dict[str, Any] = {
-            "settings": settings,
-            "parameters": manifest.params.to_dict(),
-            "run_id": run_id,
-            "keys": manifest.keys.fingerprint,
-            "insecure": self._settings.insecure,
-            "protocol": PROTOCOL,
-            "code": code_digest(),
-            "command": sys.argv[1:],
-            "node": self._node,
-            "device": self._device,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in _PACKAGES},
-        }
-        text = json.dumps(config, indent=2)
-        (self.out / "config.json").write_text(text + "\n")
 
 
 @contextmanager

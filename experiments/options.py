@@ -5,12 +5,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument, Option
+from click.core import ParameterSource
+from typer import Argument, Context, Option
 
 from experiments.errors import SettingsError
-from experiments.settings import RunSettings, default_run
+from experiments.settings import RunSettings, default_run, find_task
+from models.tasks import task_names
 
-Task = Annotated[str, Option(help="digits or spam.")]
+Task = Annotated[str, Option(help=f"{', '.join(task_names())}.")]
 Protocol = Annotated[
     str,
     Option(
@@ -27,8 +29,16 @@ Parameters = Annotated[
         show_default=False,
     ),
 ]
-Clients = Annotated[int, Option(help="Client processes; the first 9 hold a key share.")]
-Rounds = Annotated[int, Option(min=1)]
+Clients = Annotated[
+    int | None,
+    Option(
+        help="Client processes; the first 9 hold a key share.  \\[default: the task's]",
+        show_default=False,
+    ),
+]
+Rounds = Annotated[
+    int | None, Option(min=1, help="\\[default: the task's]", show_default=False)
+]
 Engine = Annotated[str, Option(help="processes: one process per client.")]
 Partition = Annotated[
     str | None,
@@ -75,11 +85,36 @@ BatchSize = LocalEpochs
 LearningRate = Annotated[
     float, Option(min=0, help="\\[default: the task's]", show_default=False)
 ]
+Optimizer = Annotated[
+    str, Option(help="sgd or adam.  \\[default: the task's]", show_default=False)
+]
+ProximalMu = Annotated[
+    float, Option(min=0, help="FedProx: holds clients near the global model.")
+]
+MaxGradNorm = Annotated[
+    float,
+    Option(
+        min=0,
+        help="Bound on the gradient of a step.  \\[default: the task's]",
+        show_default=False,
+    ),
+]
+MixedPrecision = Annotated[
+    bool, Option("--mixed-precision", help="Train in bfloat16 on GPUs.")
+]
 RoundDeadline = Annotated[
     float, Option(min=0, help="Seconds.  \\[default: the task's]", show_default=False)
 ]
 MaxFailedRounds = Annotated[
     int, Option(min=1, help="Failed rounds in a row that end the run.")
+]
+EarlyStop = Annotated[
+    int,
+    Option(min=0, help="End after so many rounds without a better model; 0: never."),
+]
+Resume = Annotated[
+    Path | None,
+    Option(help="Go on with a run that ended early, from its last finished round."),
 ]
 Record = Annotated[
     bool, Option("--record", help="Keep every message, for unseen audit.")
@@ -111,9 +146,36 @@ def run_settings(options: Mapping[str, Any]) -> RunSettings:
         for item in fields(RunSettings)
         if item.name in options
     }
+    task = find_task(values["task"])
+    for name, number in (("clients", task.num_clients), ("rounds", task.num_rounds)):
+        if values.get(name, 0) is None:
+            values[name] = number
     if options["insecure_key_bits"] is not None:
         values["key_bits"] = options["insecure_key_bits"]
     return replace(default_run(), **values)
+
+
+# What may be said anew about a run that goes on: nothing that changes what it is.
+_RESUMABLE = {"resume", "rounds", "device", "keys", "node", "port", "json_output"}
+
+
+def check_resumable(context: Context) -> None:
+    """Refuse options that would make another run out of one that goes on.
+
+    Raises:
+        SettingsError: Names them.
+    """
+    given = [
+        name.replace("_", "-")
+        for name in context.params
+        if name not in _RESUMABLE
+        and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise SettingsError(
+            f"--resume goes on with a run as it is; not with --{', --'.join(given)}",
+            "leave them out, or start a new run",
+        )
 
 
 def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -29,7 +29,7 @@ LAST_EVENTS = frozenset({"run_finished", "run_failed"})
 LASTING_EVENTS = frozenset(
     {
         *("dropped", "late", "proving", "refused", "round_failed", "waiting"),
-        *("warning", "evaluated", *LAST_EVENTS),
+        *("warning", "evaluated", "resumed", "stopped_early", *LAST_EVENTS),
     }
 )
 DOING = {"train": "training", "evaluate": "evaluating"}
@@ -52,6 +52,7 @@ def follow(path: Path, stop: Callable[[], bool]) -> Iterator[Event]:
     pending = b""
     offset = 0
     number = 0
+    ended = False
     while True:
         # Asked before reading, so nothing written before the stop is missed.
         is_over = stop()
@@ -64,10 +65,10 @@ def follow(path: Path, stop: Callable[[], bool]) -> Iterator[Event]:
         for line in lines:
             number += 1
             event = _parse(line, number=number)
+            ended = event["event"] in LAST_EVENTS
             yield event
-            if event["event"] in LAST_EVENTS:
-                return
-        if is_over:
+        # An end with something after it is that of a run which was resumed.
+        if is_over or ended:
             return
         time.sleep(POLL_SECONDS)
 
@@ -104,6 +105,7 @@ class RunView:
     bytes_up: int = 0
     round_seconds: list[float] = field(default_factory=list)
     accuracy: float | None = None
+    perplexity: float | None = None
     last_warning: str = ""
 
     def apply(self, event: Event) -> str | None:
@@ -166,6 +168,16 @@ class RunView:
             f"{line}{sealed} in {event['ciphertexts']:,} ciphertexts "
             f"under a key of {event['key_bits']} bits; "
             f"{event['threshold']} of {event['holders']} key holders open a sum"
+        )
+
+    def _on_resumed(self, event: Event) -> str:
+        self.rounds_done = event["round"]
+        return f"going on after round {event['round']}"
+
+    def _on_stopped_early(self, event: Event) -> str:
+        return (
+            f"no better model since round {event['best']}, which is kept in "
+            f"best.safetensors: the run ends"
         )
 
     def _on_clients_ready(self, event: Event) -> str:
@@ -252,9 +264,11 @@ class RunView:
 
     def _on_evaluated(self, event: Event) -> str:
         self.accuracy = event["accuracy"]
+        self.perplexity = event.get("perplexity")
+        perplexity = f"perplexity {self.perplexity:.2f}, " if self.perplexity else ""
         return (
-            f"{self._label(event)}: test accuracy {event['accuracy']:.4f}, "
-            f"loss {event['loss']:.4f}"
+            f"{self._label(event)}: test {perplexity}"
+            f"accuracy {event['accuracy']:.4f}, loss {event['loss']:.4f}"
         )
 
     def _on_round_finished(self, event: Event) -> str:
@@ -312,6 +326,8 @@ def panel(view: RunView, *, now: float) -> RenderableType:
     body.add_row("time", elapsed + about)
     if view.accuracy is not None:
         body.add_row("accuracy", f"{view.accuracy:.4f}")
+    if view.perplexity is not None:
+        body.add_row("perplexity", f"{view.perplexity:.2f}")
     if view.last_warning:
         body.add_row("warning", Text(view.last_warning, style="yellow"))
     return Panel(body, title=Text(view.title), title_align="left")

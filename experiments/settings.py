@@ -11,6 +11,7 @@ from crypto.errors import ParameterError
 from crypto.params import MODES, AggregationParams
 from experiments.errors import SettingsError
 from models.errors import TaskError
+from models.local import LocalTraining
 from models.tasks import Task, get_task
 from server.config import STRATEGY_NAMES
 
@@ -49,8 +50,13 @@ class RunSettings:
         local_epochs: Passes over a shard per round; 0 for the task's.
         batch_size: Examples per training step; 0 for the task's.
         learning_rate: Of the local optimizer; 0 for the task's.
+        optimizer: Of local training, "sgd" or "adam"; empty for the task's.
+        proximal_mu: Weight of FedProx's term; 0 for none.
+        max_grad_norm: Bound on the gradient of a step; 0 for the task's.
+        mixed_precision: Whether GPUs train in bfloat16 where that is safe.
         round_deadline: Seconds for the uploads of a phase; 0 for the task's.
         max_failed_rounds: Failed rounds in a row that end the run.
+        early_stop: Rounds without a better model that end the run; 0 for never.
         record: Whether every message is kept in the run folder, for an audit.
     """
 
@@ -70,8 +76,13 @@ class RunSettings:
     local_epochs: int
     batch_size: int
     learning_rate: float
+    optimizer: str
+    proximal_mu: float
+    max_grad_norm: float
+    mixed_precision: bool
     round_deadline: float
     max_failed_rounds: int
+    early_stop: int
     record: bool
 
     def checked(self) -> tuple[Task, AggregationParams]:
@@ -98,14 +109,12 @@ class RunSettings:
         Raises:
             SettingsError: If a setting is unknown, or they cannot work together.
         """
-        try:
-            task = get_task(self.task)
-        except TaskError as error:
-            raise SettingsError(str(error), error.hint or "") from None
+        task = find_task(self.task)
         if num_parameters:
             task = replace(task, num_parameters=num_parameters)
         self._check_words()
         self._check_numbers()
+        self._check_training(task)
         return task, self._parameters(task)
 
     def _parameters(self, task: Task) -> AggregationParams:
@@ -156,6 +165,23 @@ class RunSettings:
                     f"change --{option}; 0 takes the task's (round-deadline: seconds)",
                 )
 
+    def _check_training(self, task: Task) -> None:
+        try:
+            LocalTraining.of(task, self._training())
+        except TaskError as error:
+            raise SettingsError(str(error), error.hint or "") from None
+
+    def _training(self) -> dict[str, bool | str | int | float]:
+        return {
+            "local-epochs": self.local_epochs,
+            "batch-size": self.batch_size,
+            "learning-rate": float(self.learning_rate),
+            "optimizer": self.optimizer,
+            "proximal-mu": float(self.proximal_mu),
+            "max-grad-norm": float(self.max_grad_norm),
+            "mixed-precision": self.mixed_precision,
+        }
+
     def run_config(
         self, params: AggregationParams
     ) -> dict[str, bool | str | int | float]:
@@ -172,12 +198,11 @@ class RunSettings:
             "value-bits": params.value_bits,
             "clip": float(params.clip),
             "strategy": self.strategy,
-            "local-epochs": self.local_epochs,
-            "batch-size": self.batch_size,
-            "learning-rate": float(self.learning_rate),
+            **self._training(),
             "seed": self.seed,
             "round-deadline": float(self.round_deadline),
             "max-failed-rounds": self.max_failed_rounds,
+            "early-stop": self.early_stop,
             "record": self.record,
         }
 
@@ -220,10 +245,27 @@ def default_run() -> RunSettings:
         local_epochs=default("local-epochs"),
         batch_size=default("batch-size"),
         learning_rate=default("learning-rate"),
+        optimizer=default("optimizer"),
+        proximal_mu=default("proximal-mu"),
+        max_grad_norm=default("max-grad-norm"),
+        mixed_precision=default("mixed-precision"),
         round_deadline=default("round-deadline"),
         max_failed_rounds=default("max-failed-rounds"),
+        early_stop=default("early-stop"),
         record=default("record"),
     )
+
+
+def find_task(name: str) -> Task:
+    """Return the task called ``name``.
+
+    Raises:
+        SettingsError: If there is none.
+    """
+    try:
+        return get_task(name)
+    except TaskError as error:
+        raise SettingsError(str(error), error.hint or "") from None
 
 
 def default_protocol(task: Task) -> str:

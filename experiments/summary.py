@@ -29,13 +29,16 @@ def history(events: Iterable[Event]) -> list[Row]:
         events: The events of one run.
 
     Returns:
-        Rows with the keys ``round``, ``accuracy``, ``loss``, ``seconds``, ``bytes_up``,
+        Rows with the keys ``round``, ``accuracy``, ``loss``, ``perplexity`` (None but
+        for tasks that predict text), ``seconds``, ``bytes_up``,
         ``bytes_down``, ``contributors``, ``dropped``, ``refused``, ``metrics`` and
         ``failed`` (None, or ``phase``, ``code``, ``error`` and ``message``).
     """
     rows: dict[int, Row] = {}
     for event in events:
-        if "round" in event:
+        if event["event"] == "resumed":  # later rounds were lost, or are done again
+            rows = {n: row for n, row in rows.items() if n <= event["round"]}
+        elif "round" in event:
             number = event["round"]
             _fold(rows.setdefault(number, _empty_row(number)), event)
     return [rows[number] for number in sorted(rows)]
@@ -46,6 +49,7 @@ def _empty_row(number: int) -> Row:
         "round": number,
         "accuracy": None,
         "loss": None,
+        "perplexity": None,
         "seconds": dict.fromkeys(PHASES),
         "bytes_up": 0,
         "bytes_down": 0,
@@ -65,6 +69,7 @@ def _fold(row: Row, event: Event) -> None:
         case "evaluated":
             row["accuracy"] = event["accuracy"]
             row["loss"] = event["loss"]
+            row["perplexity"] = event.get("perplexity")
             _add_evaluation(row, event["seconds"])
         case "dropped":
             row["dropped"] = sorted({*row["dropped"], *event["clients"]})
@@ -106,10 +111,15 @@ def as_json(events: Iterable[Event]) -> dict[str, Any]:
         and the rounds of ``history`` under ``history``.
     """
     known = list(events)
-    named = {event["event"]: event for event in known}
+    last_start = max(
+        (i for i, event in enumerate(known) if event["event"] == "resumed"), default=0
+    )
+    started = {event["event"]: event for event in known}
+    # How an earlier part of a resumed run ended does not matter any more.
+    named = {event["event"]: event for event in known[last_start:]}
     rows = history(known)
     evaluated = [row for row in rows if row["accuracy"] is not None]
-    facts = dict(named.get("run_started", {}))
+    facts = dict(started.get("run_started", {}))
     finished = named.get("run_finished", {})
     failed = named.get("run_failed")
     keys = ("error", "message", "hint")
@@ -120,6 +130,7 @@ def as_json(events: Iterable[Event]) -> dict[str, Any]:
         "seconds": finished.get("seconds"),
         "accuracy": evaluated[-1]["accuracy"] if evaluated else None,
         "loss": evaluated[-1]["loss"] if evaluated else None,
+        "perplexity": evaluated[-1]["perplexity"] if evaluated else None,
         "error": {key: failed.get(key) for key in keys} if failed else None,
         "warnings": [e["message"] for e in known if e["event"] == "warning"],
         "history": rows,
@@ -137,17 +148,19 @@ def results_table(rows: Iterable[Row]) -> Table:
         by name.
     """
     shown = list(rows)
+    language = any(row["perplexity"] is not None for row in shown)
     notes = [f"round {row['round']}: {note}" for row in shown if (note := _note(row))]
     table = Table(box=box.SIMPLE)
-    for name in ("round", "accuracy", *PHASES, "bytes up"):
+    score = "perplexity" if language else "accuracy"
+    for name in ("round", score, *PHASES, "bytes up"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in shown:
-        accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.4f}"
+        value = "-" if row[score] is None else f"{row[score]:.{2 if language else 4}f}"
         parts = [row["seconds"][phase] for phase in PHASES]
         seconds = ["-" if part is None else f"{part:.1f} s" for part in parts]
         number = f"{row['round']}{'!' if row['failed'] else ''}"
         bytes_up = readable_bytes(row["bytes_up"]) if row["bytes_up"] else "-"
-        table.add_row(number, accuracy, *seconds, bytes_up)
+        table.add_row(number, value, *seconds, bytes_up)
     table.caption = Text("\n".join(notes))
     table.caption_justify = "left"
     return table

@@ -27,6 +27,8 @@ class ServerConfig:
         max_failed_rounds: Failed rounds in a row that end the run.
         seed: Of the initial model and the sampling.
         run_dir: Where results go; None keeps none.
+        start_round: Round after which an earlier run ended; 0 for a new one.
+        early_stop: Rounds without a better model that end the run; 0 for never.
         record: Whether every message is kept there, too.
         run_folder: The server's folder of this run: `manifest.json`, `test.npz`.
     """
@@ -40,6 +42,8 @@ class ServerConfig:
     max_failed_rounds: int
     seed: int
     run_dir: Path | None
+    start_round: int
+    early_stop: int
     record: bool
     run_folder: Path
 
@@ -64,6 +68,8 @@ class ServerConfig:
             max_failed_rounds=_count(values, "max-failed-rounds"),
             seed=int(_number(values, "seed", low=0, high=2**31)),
             run_dir=Path(run_dir) if run_dir else None,
+            start_round=int(_number(values, "start-round", low=0, high=2**31)),
+            early_stop=int(_number(values, "early-stop", low=0, high=2**31)),
             record=_flag(values, "record"),
             run_folder=_run_folder(_text(values, "server-dir")),
         )

@@ -1,9 +1,9 @@
 """One run at the server: from the initial model to the last round."""
 
 import time
-from pathlib import Path
+from contextlib import suppress
 
-from flwr.app import ArrayRecord, MetricRecord
+from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import (
     FedAdam,
@@ -12,17 +12,16 @@ from flwr.serverapp.strategy import (
     FedYogi,
     Strategy,
 )
-from safetensors.torch import save_file
-from torch import Tensor
 
 from crypto.layout import EVALUATE, TRAIN, make_layout
 from crypto.manifest import Manifest, read_json
 from models import training
 from models.networks.state import state_arrays
 from models.parameters import layout_of
-from models.shards import Shard, load_shard
+from server.checkpoint import MODEL, State, load_model, restore_moments
 from server.config import STRATEGY_NAMES, RunConfig, ServerConfig
 from server.errors import RunError
+from server.evaluation import EarlyStop, Evaluation
 from server.events import EventLog
 from server.recorder import Recorder, RecordingGrid
 from server.strategy import RoundSettings, SecureAggregation
@@ -55,21 +54,25 @@ def run(
     network = training.initial_network(config.task, seed=config.seed)
     dim = layout_of(state_arrays(network)).dim
     _announce(config, manifest, dim, events)
+    inner = _strategy(config)
+    arrays = network.state_dict()
+    if config.start_round:
+        arrays = _resume(config, inner, arrays)
     strategy = SecureAggregation(
-        _strategy(config),
+        inner,
         manifest=manifest,
         run_id=bytes.fromhex(config.run_folder.name),
         run_config=run_config,
         settings=_settings(config),
         events=events,
     )
-    evaluation = Evaluation(config, events)
-    strategy.start(
-        grid,
-        ArrayRecord(network.state_dict()),
-        num_rounds=config.num_rounds,
-        evaluate_fn=evaluation,
-    )
+    with suppress(EarlyStop):
+        strategy.start(
+            grid,
+            ArrayRecord(arrays),
+            num_rounds=config.num_rounds,
+            evaluate_fn=Evaluation(config, events, inner),
+        )
     events.write(
         "run_finished",
         rounds_opened=strategy.rounds_opened,
@@ -77,44 +80,12 @@ def run(
     )
 
 
-class Evaluation:
-    """Measures and keeps the global model after every round.
-
-    Args:
-        config: The server's settings; the test split lies in its run folder.
-        events: The run's log.
-    """
-
-    def __init__(self, config: ServerConfig, events: EventLog) -> None:
-        self._config = config
-        self._events = events
-        self._test: Shard = load_shard(config.run_folder / "test.npz")
-        self._last: ArrayRecord | None = None
-
-    def __call__(self, server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
-        """Evaluate on the public test split and write the checkpoint.
-
-        Returns:
-            Loss and accuracy; None after a failed round, the model is the same.
-        """
-        if arrays is self._last:
-            return None
-        self._last = arrays
-        started = time.monotonic()
-        state = arrays.to_torch_state_dict()
-        network = self._config.task.make_network()
-        network.load_state_dict(state)
-        report = training.evaluate(network, self._test, self._config.task, device="cpu")
-        if self._config.run_dir:
-            _save(self._config.run_dir / "model.safetensors", state, server_round)
-        self._events.write(
-            "evaluated",
-            round=server_round,
-            loss=report.loss,
-            accuracy=report.accuracy,
-            seconds=time.monotonic() - started,
-        )
-        return MetricRecord({"loss": report.loss, "accuracy": report.accuracy})
+def _resume(config: ServerConfig, strategy: Strategy, fresh: State) -> State:
+    """Return the model of the round after which an earlier run ended."""
+    if config.run_dir is None:
+        raise RunError("only a run with a folder can be resumed", "set run-dir")
+    restore_moments(strategy, config.run_dir, config.start_round)
+    return load_model(config.run_dir / MODEL, fresh)
 
 
 def _announce(
@@ -174,11 +145,5 @@ def _settings(config: ServerConfig) -> RoundSettings:
         train_metrics=TRAIN_METRICS,
         evaluate_metrics=EVALUATE_METRICS,
         seed=config.seed,
+        start_round=config.start_round,
     )
-
-
-def _save(path: Path, state: dict[str, Tensor], server_round: int) -> None:
-    """Write a checkpoint so that a crash leaves the old one or the new one."""
-    fresh = path.with_suffix(".new")
-    save_file(state, fresh, metadata={"round": str(server_round)})
-    fresh.replace(path)

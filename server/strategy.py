@@ -36,6 +36,8 @@ from server.phase import (
 _MANY_CLIPPED = 0.01
 _LOW_PEAK = 1 / 32  # five bits of resolution unused
 
+Evaluate = Callable[[int, ArrayRecord], MetricRecord | None]
+
 logger = logging.getLogger(__name__)
 
 
@@ -51,6 +53,7 @@ class RoundSettings:
         train_metrics: Metrics of the app's training replies that travel, sealed.
         evaluate_metrics: Metrics of its evaluation replies.
         seed: Of the sampling.
+        start_round: Rounds that an earlier part of the run has done.
     """
 
     num_clients: int
@@ -60,6 +63,7 @@ class RoundSettings:
     train_metrics: tuple[str, ...] = ()
     evaluate_metrics: tuple[str, ...] = ()
     seed: int = 0
+    start_round: int = 0
 
 
 class SecureAggregation(Strategy):
@@ -75,7 +79,8 @@ class SecureAggregation(Strategy):
         events: Where phases are logged as they happen.
 
     Attributes:
-        rounds_opened: Rounds whose training was opened so far.
+        rounds_opened: Rounds whose training was opened so far, those of earlier parts
+            of the run included.
     """
 
     def __init__(
@@ -99,7 +104,7 @@ class SecureAggregation(Strategy):
         self._phase: Phase | None = None
         self._arrays = ArrayRecord()
         self._failed_in_a_row = 0
-        self.rounds_opened = 0
+        self.rounds_opened = settings.start_round
         self._trained = False
         self._round_started = 0.0
         self._traffic: list[Phase] = []
@@ -112,7 +117,7 @@ class SecureAggregation(Strategy):
         timeout: float = 3600,
         train_config: ConfigRecord | None = None,
         evaluate_config: ConfigRecord | None = None,
-        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+        evaluate_fn: Evaluate | None = None,
     ) -> Result:
         """Wait for the clients, then run the rounds.
 
@@ -137,12 +142,19 @@ class SecureAggregation(Strategy):
         return super().start(
             fast,
             initial_arrays,
-            num_rounds,
+            num_rounds - settings.start_round,
             min(timeout, settings.deadline_seconds),
             train_config,
             evaluate_config,
-            evaluate_fn,
+            self._numbered(evaluate_fn),
         )
+
+    def _numbered(self, evaluate: Evaluate | None) -> Evaluate | None:
+        """Pass on true round numbers."""
+        start = self._settings.start_round
+        if evaluate is None:
+            return None
+        return lambda number, arrays: evaluate(number + start, arrays)
 
     def summary(self) -> None:
         """Log the wrapper's parameters and the inner strategy's."""
@@ -161,6 +173,7 @@ class SecureAggregation(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Send what the inner strategy proposes to this round's clients."""
+        server_round += self._settings.start_round
         self._round_started = time.monotonic()
         self._traffic = []
         self._trained = False
@@ -178,6 +191,7 @@ class SecureAggregation(Strategy):
         Returns:
             What the inner strategy makes of the mean; nothing for a failed round.
         """
+        server_round += self._settings.start_round
         aggregate = self._aggregate(server_round, replies)
         if aggregate is None or self._proposed is None:
             return None, None
@@ -194,6 +208,7 @@ class SecureAggregation(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Send the evaluation; none after a failed training, the model is the same."""
+        server_round += self._settings.start_round
         self._phase = None
         if not self._trained:
             return []
@@ -206,6 +221,7 @@ class SecureAggregation(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """Add sealed metrics and have their sum opened."""
+        server_round += self._settings.start_round
         aggregate = self._aggregate(server_round, replies)
         self._finish_round(server_round)
         if aggregate is None or self._proposed is None:
