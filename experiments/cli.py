@@ -8,7 +8,7 @@ import json
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -19,9 +19,6 @@ from experiments import options as o
 from experiments.errors import SettingsError
 from experiments.settings import RunSettings, default
 from experiments.summary import as_json, history, results_table
-
-if TYPE_CHECKING:
-    from experiments.launch import Launcher
 
 app = typer.Typer(
     name="unseen",
@@ -70,32 +67,19 @@ def run(  # noqa: PLR0917 - typer passes options by name
     json_output: o.Json = False,
 ) -> None:
     """Train with one process per client on this machine, encrypted end to end."""
-    after = None
-    if resume:
-        o.check_resumable(ctx)
-        from experiments.resume import resumed  # noqa: PLC0415
-
-        settings, after = resumed(resume, rounds)
-    else:
-        settings = o.run_settings(locals())
-    o.check_choice("engine", engine, ("processes",))
-    o.check_choice("node", node, ("thin", "stock"))
-    o.check_choice("device", device, ("auto", "cpu", "cuda"))
+    settings, after = _asked_for(ctx, locals())
+    o.check_choices(engine=engine, node=node, device=device)
     _warn(settings, settings.checked()[1])
-    # Imported here: the launcher loads Flower, and --help should not wait for it.
-    from experiments.launch import Launcher  # noqa: PLC0415
-
-    launcher = Launcher(
+    _launch(
         settings,
-        resume or out or _new_folder(task),
-        console=None if json_output else Console(),
+        resume or out or _new_folder(settings.task),
+        json_output=json_output,
         keys=keys,
         stock_node=node == "stock",
         device=device,
         port=port,
         resume_after=after,
     )
-    _launch(launcher, json_output=json_output)
 
 
 @app.command()
@@ -167,6 +151,18 @@ def audit(run: o.RecordedRun, show_all: o.AllFindings = False) -> None:
         raise typer.Exit(1)
 
 
+def _asked_for(
+    ctx: typer.Context, options: dict[str, Any]
+) -> tuple[RunSettings, int | None]:
+    """Return the settings, and for a run that goes on the round after which it does."""
+    if not options["resume"]:
+        return o.run_settings(options), None
+    o.check_resumable(ctx)
+    from experiments.resume import resumed  # noqa: PLC0415
+
+    return resumed(options["resume"], options["rounds"])
+
+
 def _new_folder(task: str) -> Path:
     return Path("runs").resolve() / f"{datetime.now():%Y-%m-%d-%H%M%S}-{task}"
 
@@ -183,7 +179,14 @@ def _warn(settings: RunSettings, params: AggregationParams) -> None:
         )
 
 
-def _launch(launcher: "Launcher", *, json_output: bool) -> None:
+def _launch(
+    settings: RunSettings, out: Path, *, json_output: bool, **options: Any
+) -> None:
+    # Imported here: the launcher loads Flower, and --help should not wait for it.
+    from experiments.launch import Launcher  # noqa: PLC0415
+
+    console = None if json_output else Console()
+    launcher = Launcher(settings, out, console=console, **options)
     try:
         events = launcher.run()
     except KeyboardInterrupt:

@@ -89,7 +89,13 @@ Optimizer = Annotated[
     str, Option(help="sgd or adam.  \\[default: the task's]", show_default=False)
 ]
 ProximalMu = Annotated[
-    float, Option(min=0, help="FedProx: holds clients near the global model.")
+    float,
+    Option(
+        min=0,
+        help="Weight of FedProx's term, which holds clients near the global model.  "
+        "\\[default: none]",
+        show_default=False,
+    ),
 ]
 MaxGradNorm = Annotated[
     float,
@@ -110,7 +116,11 @@ MaxFailedRounds = Annotated[
 ]
 EarlyStop = Annotated[
     int,
-    Option(min=0, help="End after so many rounds without a better model; 0: never."),
+    Option(
+        min=0,
+        help="End after so many rounds without a better model.  \\[default: never]",
+        show_default=False,
+    ),
 ]
 Resume = Annotated[
     Path | None,
@@ -178,11 +188,22 @@ def check_resumable(context: Context) -> None:
         )
 
 
-def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    """Refuse a word that is not among the known ones.
+_CHOICES = {
+    "engine": ("processes",),
+    "node": ("thin", "stock"),
+    "device": ("auto", "cpu", "cuda"),
+}
+
+
+def check_choices(**chosen: str) -> None:
+    """Refuse a word that is not among the known ones of its option.
 
     Raises:
         SettingsError: Lists the known ones.
     """
-    if value not in known:
-        raise SettingsError(f"unknown {name} {value!r}", f"known: {', '.join(known)}")
+    for name, value in chosen.items():
+        known = _CHOICES[name]
+        if value not in known:
+            raise SettingsError(
+                f"unknown {name} {value!r}", f"known: {', '.join(known)}"
+            )

@@ -42,7 +42,7 @@ CREATE = ("keys", "create", "--simulation", "--insecure-key-bits", "128")
 
 # Settings of a run, what the error says, what the hint says.
 BAD_SETTINGS = [
-    ("--task mnist", "unknown task 'mnist'", "digits, spam"),
+    ("--task poems", "unknown task 'poems'", "digits, "),
     ("--protocol ckks", "unknown protocol 'ckks'", "hybrid, paillier, plain"),
     ("--protocol hybrid --clients 10000 --value-bits 24", "59 bits, and", "value-bits"),
     ("--clients 20000", "max-contributors must be 1 to 10000", "--clients"),
@@ -694,9 +694,9 @@ def test_check_covers_the_servers_folder(unseen: Unseen, place: Path) -> None:
 
 # Numbers and words that must stand in the help of a command, as its defaults.
 HELP = [
-    ("run", ("digits", "5", "10", "2026", "20", "fedavg", "auto", "thin")),
-    ("prepare", ("digits", "5", "2026", "20")),
-    ("plan", ("digits", "5", "20")),
+    ("run", ("digits", "the task's", "2026", "20", "fedavg", "auto", "thin")),
+    ("prepare", ("digits", "the task's", "2026", "20")),
+    ("plan", ("digits", "the task's", "20")),
     ("keys create", ("5",)),
 ]
 

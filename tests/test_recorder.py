@@ -268,6 +268,7 @@ def config(folder: Path, **changes: Any) -> ServerConfig:
     names = (
         *("task", "strategy", "num-clients", "num-rounds", "fraction-train"),
         *("round-deadline", "max-failed-rounds", "seed", "record"),
+        *("start-round", "early-stop"),
     )
     values = {name: default(name) for name in names}
     values |= {"run-dir": "", "server-dir": str(folder)}
