@@ -24,7 +24,7 @@ from crypto.errors import AppError, MalformedMessageError, ParameterError
 from crypto.layout import NUM_EXAMPLES, TRAIN
 from crypto.vector import Contribution
 from crypto.wire import Broadcast
-from models.parameters import layout_of, to_vector
+from models.parameters import layout_of
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def app_message(broadcast: Broadcast, message: Message) -> Message:
 
     The original metadata could carry something different to every client.
     """
-    named = broadcast.named_arrays()
+    named = broadcast.array_views()
     try:
         records = {
             name: ConfigRecord(dict(record))  # type: ignore[arg-type]
@@ -111,8 +111,15 @@ def _update(broadcast: Broadcast, reply: Message) -> NDArray[np.float32]:
     records = list(reply.content.array_records.values())
     if len(records) != 1:
         raise ParameterError(f"the app's reply has {len(records)} array records, not 1")
-    before = dict(broadcast.named_arrays())
-    layout = layout_of(before)
+    before = dict(broadcast.array_views())
     after = {name: array.numpy() for name, array in records[0].items()}
-    update = to_vector(after, layout) - to_vector(before, layout)
-    return update.astype(np.float32)
+    layout = layout_of(before)
+    layout.require_equal(layout_of(after))
+    update = np.empty(layout.dim, dtype=np.float32)
+    start = 0
+    for name, array in before.items():
+        part = update[start : start + array.size].reshape(array.shape)
+        # In float64, rounded once: float16 and float64 parameters differ exactly, too.
+        np.subtract(after[name], array, out=part, dtype=np.float64, casting="same_kind")
+        start += array.size
+    return update

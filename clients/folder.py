@@ -5,7 +5,7 @@
         identity.json   this client's signing and sealing keys
         share.json      its share of the decryption key, if it is a key holder
         policy.toml     what it agrees to
-        state.sqlite    what it sent and opened
+        state.sqlite    what it sent and opened; large uploads in state.sqlite-uploads/
         runs/<run id>/  manifest.json and shard.npz of a run it is enrolled in
 
 Which folder and which run come from the client's side only: the node's own

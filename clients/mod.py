@@ -126,7 +126,7 @@ class SecureMod:
         if self._architecture is not None:
             with app_fails():
                 architecture = self._architecture(context.run_config)
-        arrays = dict(broadcast.named_arrays())
+        arrays = dict(broadcast.array_views())
         member.policy.check_network(network_digest(architecture, arrays))
 
 

@@ -1,7 +1,8 @@
 """A client's durable memory: what it uploaded and which sums it helped to open.
 
-One SQLite file next to the key share, committed to disk before anything leaves. It
-belongs to the share: the same share with an empty table would open rounds twice.
+One SQLite file next to the key share, committed to disk before anything leaves, and a
+folder beside it for large uploads. It belongs to the share: the same share with an
+empty table would open rounds twice.
 Implements PROTOCOL.md section 9.
 """
 
@@ -13,6 +14,7 @@ from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from clients.uploads import UploadFiles
 from crypto.errors import KeyMismatchError, RoundClosedError, SecondSetError
 
 _SCHEMA = """
@@ -30,6 +32,9 @@ CREATE TABLE IF NOT EXISTS uploads (
 """
 
 
+_LARGE_BYTES = 1 << 20  # an upload of more is kept in a file; its row has none
+
+
 class ClientState:
     """Reads and commits; safe to use from several threads and processes.
 
@@ -42,6 +47,7 @@ class ClientState:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._files = UploadFiles(path.with_name(f"{path.name}-uploads"))
         if not path.is_file():
             raise KeyMismatchError(
                 f"{path} is missing: without it this client could open a round twice; "
@@ -148,16 +154,18 @@ class ClientState:
                 (run_id, server_round, phase, context),
             )
             row = database.execute(
-                "SELECT context, upload FROM uploads "
+                "SELECT context, upload_digest, upload FROM uploads "
                 "WHERE run_id = ? AND round = ? AND phase = ?",
                 (run_id, server_round, phase),
             ).fetchone()
-        if row[0] != context:
+        used_for, digest, upload = row
+        if used_for != context:
             raise RoundClosedError(
                 f"round {server_round} phase {phase} was used for another context"
             )
-        upload: bytes | None = row[1]
-        return upload
+        if upload == b"":
+            return self._files.read(run_id, server_round, phase, digest)
+        return bytes(upload) if upload else None
 
     def finish_upload(
         self, run_id: bytes, server_round: int, phase: int, upload: bytes
@@ -167,19 +175,25 @@ class ClientState:
         Raises:
             RoundClosedError: If this round was uploaded meanwhile.
         """
+        key, is_large = (run_id, server_round, phase), len(upload) > _LARGE_BYTES
         with self._transaction() as database:
+            database.execute("BEGIN IMMEDIATE")  # nobody else writes the file
+            row = (sha256(upload).digest(), b"" if is_large else upload)
             changed = database.execute(
                 "UPDATE uploads SET upload_digest = ?, upload = ? WHERE run_id = ? "
                 "AND round = ? AND phase = ? AND upload IS NULL",
-                (sha256(upload).digest(), upload, run_id, server_round, phase),
+                (*row, *key),
             ).rowcount
             if changed != 1:
                 raise RoundClosedError(f"round {server_round} was uploaded already")
+            if is_large:
+                self._files.write(*key, upload)
             database.execute(
                 "UPDATE uploads SET upload = x'' "
                 "WHERE run_id = ? AND phase = ? AND round < ?",
                 (run_id, phase, server_round),
             )
+        self._files.forget_before(*key)
 
     def upload_context(
         self, run_id: bytes, server_round: int, phase: int

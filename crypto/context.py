@@ -92,7 +92,8 @@ def model_digest(arrays: Iterable[NamedArray]) -> bytes:
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         digest.update(lp(name.encode()) + lp(little.dtype.str.encode()))
         digest.update(u8(array.ndim) + b"".join(u64(size) for size in array.shape))
-        digest.update(u64(little.nbytes) + little.tobytes())
+        digest.update(u64(little.nbytes))
+        digest.update(little.reshape(-1).view(np.uint8).data)
     return digest.digest()
 
 

@@ -22,10 +22,8 @@ Canonical: TypeAlias = Union[
     None,
 ]
 
-_MAX_DEPTH = 8
-_MAX_ITEMS = (
-    1 << 17
-)  # in all lists and maps of a message  # deeper than any message of the protocol
+_MAX_DEPTH = 8  # deeper than any message of the protocol
+_MAX_ITEMS = 1 << 17  # in all lists and maps of a message
 
 
 def u8(value: int) -> bytes:
@@ -64,18 +62,31 @@ def canon(value: Canonical) -> bytes:
         >>> canon({"b": 1, "a": 2}) == canon({"a": 2, "b": 1})
         True
     """
+    parts: list[bytes] = []
+    _write(value, parts)
+    return b"".join(parts)
+
+
+def _write(value: Canonical, parts: list[bytes]) -> None:
+    """Append an encoding in parts: long byte strings are copied once, when joined."""
     scalar = _canon_scalar(value)
     if scalar is not None:
-        return scalar
-    if isinstance(value, Mapping):
+        parts.append(scalar)
+    elif isinstance(value, bytes):
+        parts += (b"y" + u32(len(value)), value)
+    elif isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("no canonical encoding for a key that is not a string")
-        items = sorted((key.encode(), item) for key, item in value.items())
-        body = b"".join(lp(key) + canon(item) for key, item in items)
-        return b"m" + u32(len(items)) + body
-    if isinstance(value, Sequence) and not isinstance(value, bytearray | memoryview):
-        return b"l" + u32(len(value)) + b"".join(canon(item) for item in value)
-    raise TypeError(f"no canonical encoding for {type(value).__name__}")
+        parts.append(b"m" + u32(len(value)))
+        for key, item in sorted((key.encode(), item) for key, item in value.items()):
+            parts.append(lp(key))
+            _write(item, parts)
+    elif isinstance(value, Sequence) and not isinstance(value, bytearray | memoryview):
+        parts.append(b"l" + u32(len(value)))
+        for item in value:
+            _write(item, parts)
+    else:
+        raise TypeError(f"no canonical encoding for {type(value).__name__}")
 
 
 def _canon_scalar(value: Canonical) -> bytes | None:
@@ -87,8 +98,6 @@ def _canon_scalar(value: Canonical) -> bytes | None:
         return b"f" + struct.pack(">d", value)
     if isinstance(value, str):
         return b"s" + lp(value.encode())
-    if isinstance(value, bytes):
-        return b"y" + lp(value)
     return b"n" if value is None else None
 
 
@@ -107,8 +116,7 @@ def decode(data: bytes) -> Canonical:
         value = reader.item(0)
     except (ValueError, IndexError, struct.error):
         raise MalformedMessageError from None
-    # Covers trailing bytes, unsorted or double keys, leading zeros and booleans of 2.
-    if canon(value) != data:
+    if not reader.is_done:
         raise MalformedMessageError
     return value
 
@@ -120,6 +128,11 @@ class _Reader:
         self._data = data
         self._at = 0
         self._items_left = _MAX_ITEMS
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left."""
+        return self._at == len(self._data)
 
     def take(self, size: int) -> bytes:
         if size > len(self._data) - self._at:
@@ -146,14 +159,29 @@ class _Reader:
             raise MalformedMessageError
         kind = self.take(1)
         if kind == b"m":
-            return {
-                self.lp().decode(): self.item(depth + 1) for _ in range(self.count())
-            }
+            return self._map(depth)
         if kind == b"l":
             return [self.item(depth + 1) for _ in range(self.count())]
+        if kind == b"y":
+            return self.lp()
         return self._scalar(kind)
 
+    def _map(self, depth: int) -> Canonical:
+        items = [(self.lp(), self.item(depth + 1)) for _ in range(self.count())]
+        keys = [key for key, _ in items]
+        if keys != sorted(set(keys)):
+            raise MalformedMessageError
+        return {key.decode(): item for key, item in items}
+
     def _scalar(self, kind: bytes) -> Canonical:
+        start = self._at
+        value = self._value(kind)
+        # Covers leading zeros, booleans of 2 and whatever else has two encodings.
+        if _canon_scalar(value) != kind + self._data[start : self._at]:
+            raise MalformedMessageError
+        return value
+
+    def _value(self, kind: bytes) -> bool | int | float | str | None:
         if kind == b"n":
             return None
         if kind == b"b":
@@ -164,8 +192,6 @@ class _Reader:
             return float(struct.unpack(">d", self.take(8))[0])
         if kind == b"s":
             return self.lp().decode()
-        if kind == b"y":
-            return self.lp()
         raise MalformedMessageError
 
     @staticmethod

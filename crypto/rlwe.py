@@ -18,6 +18,7 @@ from crypto.bitpack import BitSum, pack_bits, packed_size
 from crypto.encoding import u32
 from crypto.errors import NoiseError, SumRangeError
 from crypto.gaussian import sample
+from crypto.parallel import parallel_map
 from crypto.params import NOISE_BOUND, RING_DEGREE, AggregationParams
 from crypto.randomness import hedged_stream
 from crypto.ring import CLIENT_DIGITS, SERVER_DIGITS, SmallFactor
@@ -59,17 +60,22 @@ def mask(
         Paillier and forgotten.
     """
     key = sample(RING_DEGREE, hedged_stream(info, "s")).astype(np.int64)
-    packed = _pack_values(values, params)
-    errors = sample(len(packed), hedged_stream(info, "e"))
+    size = num_coefficients(len(values), params)
+    errors = sample(size, hedged_stream(info, "e"))
     factor = SmallFactor(key, bits=params.modulus_bits, digits=CLIENT_DIGITS)
     below = np.int64((1 << params.modulus_bits) - 1)
-    for span, polynomials in _public_polynomials(context, len(packed), params):
-        part = packed[span]
+    rho = params.values_per_coefficient
+
+    def seal_span(span: slice) -> bytes:
+        part = _pack_values(values[span.start * rho : span.stop * rho], params)
         part <<= np.int64(params.noise_bits)
         part += errors[span]
+        polynomials = _public_polynomials(context, span, params)
         part += factor.times(polynomials).reshape(-1).view(np.int64)
         part &= below
-    return pack_bits(packed.view(np.uint64), params.modulus_bits), key
+        return pack_bits(part.view(np.uint64), params.modulus_bits)
+
+    return b"".join(parallel_map(seal_span, _spans(size))), key
 
 
 def unmask(
@@ -101,65 +107,84 @@ def unmask(
     limit = count * NOISE_BOUND
     if np.abs(key_sum).max() > limit:
         raise SumRangeError("the sum of the keys is larger than its contributors give")
-    noisy = total.total()
+    rho = params.values_per_coefficient
+    values = np.empty((total.count, rho), dtype=np.int64)
     factor = SmallFactor(key_sum, bits=params.modulus_bits, digits=SERVER_DIGITS)
-    for span, polynomials in _public_polynomials(context, len(noisy), params):
-        noisy[span] -= factor.times(polynomials).reshape(-1)
-    # Centred mod 2**k: the top bit becomes the sign.
-    unused = np.uint64(64 - params.modulus_bits)
-    centred = (noisy << unused).view(np.int64) >> np.int64(unused)
-    half = np.int64(1 << (params.noise_bits - 1))
-    sums = (centred + half) >> np.int64(params.noise_bits)
-    noise = centred - (sums << np.int64(params.noise_bits))
-    peak = int(np.abs(noise).max())
+
+    def open_span(span: slice) -> int:
+        noisy = total.total(span.start, span.stop)
+        polynomials = _public_polynomials(context, span, params)
+        noisy -= factor.times(polynomials).reshape(-1)
+        sums, peak = _take_noise(noisy, params)
+        _unpack_values(sums, values[span], params)
+        return peak
+
+    peak = max(parallel_map(open_span, _spans(total.count)))
     if peak > limit:
         raise NoiseError("the sum has more noise than its contributors give")
-    return _unpack_values(sums, num_values, params), peak
+    flat = values.reshape(-1)
+    if flat[num_values:].any():
+        raise SumRangeError("the vector goes on behind its last value")
+    return flat[:num_values], peak
+
+
+def _spans(size: int) -> Iterator[slice]:
+    """Cut coefficients into a few polynomials at a time, each for one thread.
+
+    numpy lets go of the interpreter; threads take no more CPU time than one does.
+    """
+    for start in range(0, size, _BLOCKS * RING_DEGREE):
+        yield slice(start, min(start + _BLOCKS * RING_DEGREE, size))
 
 
 def _public_polynomials(
-    context: bytes, size: int, params: AggregationParams
-) -> Iterator[tuple[slice, Words]]:
-    """Hash the context to the polynomials a_j, a few at a time.
+    context: bytes, span: slice, params: AggregationParams
+) -> Words:
+    """Hash the context to the polynomials a_j in this span of coefficients.
 
-    Yields:
-        The span of coefficients, and polynomials of shape (count, N), uniform mod
-        ``2**k``: a power of two needs no rejection.
+    Returns:
+        Shape (count, N), uniform mod ``2**k``: a power of two needs no rejection.
     """
+    numbers = range(span.start // RING_DEGREE, span.stop // RING_DEGREE)
+    words = np.empty((len(numbers), RING_DEGREE), dtype=np.uint64)
     below = np.uint64((1 << params.modulus_bits) - 1)
-    for start in range(0, size // RING_DEGREE, _BLOCKS):
-        numbers = range(start, min(start + _BLOCKS, size // RING_DEGREE))
-        words = np.empty((len(numbers), RING_DEGREE), dtype=np.uint64)
-        for row, j in zip(words, numbers, strict=True):
-            stream = shake_128(b"SA/v1/a" + context + u32(j)).digest(8 * RING_DEGREE)
-            np.bitwise_and(np.frombuffer(stream, dtype="<u8"), below, out=row)
-        yield slice(start * RING_DEGREE, (start + len(numbers)) * RING_DEGREE), words
+    for row, j in zip(words, numbers, strict=True):
+        stream = shake_128(b"SA/v1/a" + context + u32(j)).digest(8 * RING_DEGREE)
+        np.bitwise_and(np.frombuffer(stream, dtype="<u8"), below, out=row)
+    return words
+
+
+def _take_noise(noisy: Words, params: AggregationParams) -> tuple[IntVector, int]:
+    """Split coefficients into sums and noise; return the sums and the largest noise."""
+    # Centred mod 2**k: the top bit becomes the sign.
+    unused = np.uint64(64 - params.modulus_bits)
+    noisy <<= unused
+    noise = noisy.view(np.int64)
+    noise >>= np.int64(unused)
+    sums = noise + np.int64(1 << (params.noise_bits - 1))
+    sums >>= np.int64(params.noise_bits)
+    noise -= sums << np.int64(params.noise_bits)
+    return sums, int(np.abs(noise, out=noise).max())
 
 
 def _pack_values(values: IntVector, params: AggregationParams) -> IntVector:
     """Put rho signed values into each coefficient, zeros behind the last."""
     rho = params.values_per_coefficient
-    padded = np.zeros(num_coefficients(len(values), params) * rho, dtype=np.int64)
-    padded[: len(values)] = values
-    columns = padded.reshape(-1, rho)
-    packed = columns[:, 0]
+    columns = np.zeros((num_coefficients(len(values), params), rho), dtype=np.int64)
+    columns.reshape(-1)[: len(values)] = values
+    packed = columns[:, 0].copy()
     for place in range(1, rho):
-        packed = packed + (columns[:, place] << np.int64(place * params.sum_bits))
+        packed += columns[:, place] << np.int64(place * params.sum_bits)
     return packed
 
 
 def _unpack_values(
-    sums: IntVector, num_values: int, params: AggregationParams
-) -> IntVector:
+    sums: IntVector, columns: IntVector, params: AggregationParams
+) -> None:
     """Take the signed values out of each coefficient again, lowest first."""
     rho, width = params.values_per_coefficient, params.sum_bits
-    columns = np.empty((len(sums), rho), dtype=np.int64)
     rest, unused = sums, np.int64(64 - width)
     for place in range(rho - 1):
         columns[:, place] = (rest << unused) >> unused
         rest = (rest - columns[:, place]) >> np.int64(width)
     columns[:, rho - 1] = rest
-    values = columns.reshape(-1)
-    if values[num_values:].any():
-        raise SumRangeError("the vector goes on behind its last value")
-    return values[:num_values].copy()

@@ -107,10 +107,14 @@ class Broadcast(Message):
         texts(self.arrays_key, *a_list(self.metrics))
         for record in a_map(self.records).values():
             a_map(record)
-        self.named_arrays()
+        self.array_views()
 
     def named_arrays(self) -> list[NamedArray]:
         """Return the model's arrays, writable copies, in the order sent."""
+        return [(name, array.copy()) for name, array in self.array_views()]
+
+    def array_views(self) -> list[NamedArray]:
+        """Return the model's arrays as they lie in the message, to be read only."""
         return [_array(*item) for item in a_list(self.arrays)]
 
     def facts(self, run_config: Mapping[str, Canonical]) -> RoundFacts:
@@ -119,7 +123,7 @@ class Broadcast(Message):
         Args:
             run_config: The run configuration as the reader's own app sees it.
         """
-        arrays = self.named_arrays()
+        arrays = self.array_views()
         dim = sum(array.size for _, array in arrays) if self.phase == TRAIN else 0
         readable: Mapping[str, Canonical] = {
             "arrays": self.arrays_key,
@@ -151,7 +155,7 @@ def _array(name: str, dtype: str, shape: list[int], data: bytes) -> NamedArray:
     below(ROUNDS, *a_list(shape))
     if dtype not in _DTYPES:
         raise MalformedMessageError
-    flat: NDArray[np.generic] = np.frombuffer(data, dtype=dtype).copy()
+    flat: NDArray[np.generic] = np.frombuffer(data, dtype=dtype)
     return name, flat.reshape(shape)
 
 

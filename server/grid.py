@@ -1,8 +1,8 @@
 """A grid that hands over replies as they arrive, for any Flower strategy.
 
 Flower's own `send_and_receive` waits in steps of three seconds and returns a
-list at the end. `FastGrid` polls ten times a second and returns an iterator, so
-that sealed updates are added while other clients still train.
+list at the end. `FastGrid` polls up to twenty times a second and returns an
+iterator, so that sealed updates are added while other clients still train.
 """
 
 import queue
@@ -16,10 +16,11 @@ from flwr.serverapp import Grid
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.supercore.run import Run
 
-# A request costs the SuperLink 3 to 5 ms: poll often only while replies come in.
-_BUSY_POLL_SECONDS = 0.1
-_IDLE_POLL_SECONDS = 0.25
-_BUSY_SECONDS = 1.0
+# A request costs the SuperLink 3 to 5 ms: poll often only while replies come in, and
+# the less the longer nothing came.
+_SHORTEST_POLL_SECONDS = 0.05
+_LONGEST_POLL_SECONDS = 0.25
+_POLLS_IN_SILENCE = 5  # a pause is this part of the time since the last reply
 _POLLS_AT_ONCE = 8
 
 # A reply is announced before its objects are uploaded. Flower then waits 1, 2,
@@ -102,8 +103,9 @@ class Replies(Iterator[Message]):
             message_ids = idle[start::_POLLS_AT_ONCE]
             self._polled.update(message_ids)
             _Poll(self._grid, message_ids, self._done).start()
-        is_busy = now - self._last_activity < _BUSY_SECONDS
-        self._next_poll = now + (_BUSY_POLL_SECONDS if is_busy else _IDLE_POLL_SECONDS)
+        pause = (now - self._last_activity) / _POLLS_IN_SILENCE
+        pause = max(_SHORTEST_POLL_SECONDS, min(pause, _LONGEST_POLL_SECONDS))
+        self._next_poll = now + pause
 
     def _finish(self, poll: "_Poll") -> None:
         self._polled.difference_update(poll.message_ids)

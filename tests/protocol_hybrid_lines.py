@@ -30,11 +30,9 @@ def _first(values: NDArray[Any], count: int) -> str:
 
 
 def _polynomial(example: Example) -> NDArray[Any]:
-    ((_, polynomials),) = rlwe._public_polynomials(
-        example.context, RING_DEGREE, example.params
-    )
-    first: NDArray[Any] = polynomials[0]
-    return first
+    first = slice(0, RING_DEGREE)
+    polynomials = rlwe._public_polynomials(example.context, first, example.params)
+    return polynomials.reshape(-1)
 
 
 def _sampler_lines() -> Iterator[tuple[str, str]]:

@@ -37,11 +37,9 @@ def _hex(words: NDArray[Any]) -> list[str]:
 
 def _polynomial(context: str, number: int, bits: int) -> NDArray[np.uint64]:
     params = mock.Mock(modulus_bits=bits)
-    size = (number + 1) * RING_DEGREE
-    pieces = rlwe._public_polynomials(bytes.fromhex(context), size, params)
-    *_, (_, polynomials) = pieces
-    last: NDArray[np.uint64] = polynomials[-1]
-    return last
+    span = slice(number * RING_DEGREE, (number + 1) * RING_DEGREE)
+    polynomials = rlwe._public_polynomials(bytes.fromhex(context), span, params)
+    return polynomials.reshape(-1)
 
 
 def polynomial(given: dict[str, Any]) -> Any:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from clients.state import ClientState
+from clients.state import _LARGE_BYTES, ClientState
 from crypto.errors import RoundClosedError, SecondSetError
 
 KEY, RUN = bytes(32), bytes(16)
 ONE, TWO = b"one" * 10, b"two" * 10
+LARGE = bytes(range(256)) * (_LARGE_BYTES // 256) + b"end"
 CONTEXT, OTHER = bytes([1] * 32), bytes([2] * 32)
 
 
@@ -267,3 +268,121 @@ def test_context_of_an_upload_is_remembered(state: ClientState) -> None:
 
 def test_round_without_an_upload_has_no_context(state: ClientState) -> None:
     assert state.upload_context(RUN, 1, 1) is None
+
+
+def _files(path: Path) -> list[Path]:
+    """Return what lies beside the database."""
+    return sorted(path.with_name(f"{path.name}-uploads").glob("*"))
+
+
+def _upload(state: ClientState, number: int, upload: bytes) -> None:
+    state.begin_upload(RUN, number, 1, CONTEXT)
+    state.finish_upload(RUN, number, 1, upload)
+
+
+def test_large_upload_is_sent_again_as_the_same_bytes(
+    state: ClientState, path: Path
+) -> None:
+    _upload(state, 1, LARGE)
+
+    assert ClientState(path).begin_upload(RUN, 1, 1, CONTEXT) == LARGE
+
+
+def test_large_upload_lies_beside_the_database_for_its_owner_only(
+    state: ClientState, path: Path
+) -> None:
+    _upload(state, 1, LARGE)
+
+    (file,) = _files(path)
+    assert file.read_bytes() == LARGE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert path.stat().st_size < _LARGE_BYTES
+
+
+@pytest.mark.parametrize("other", [b"upload", LARGE, LARGE[::-1]])
+def test_second_upload_leaves_a_large_one_as_it_is(
+    state: ClientState, other: bytes
+) -> None:
+    _upload(state, 1, LARGE)
+
+    with pytest.raises(RoundClosedError, match="round 1 was uploaded already"):
+        state.finish_upload(RUN, 1, 1, other)
+
+    assert state.begin_upload(RUN, 1, 1, CONTEXT) == LARGE
+
+
+def test_of_large_uploads_finished_at_once_exactly_one_wins(state: ClientState) -> None:
+    state.begin_upload(RUN, 1, 1, CONTEXT)
+
+    outcomes = _outcomes(
+        lambda i: state.finish_upload(RUN, 1, 1, LARGE + bytes([i] * 8))
+    )
+
+    winner = outcomes.index(True)
+    assert sum(outcomes) == 1
+    sent = state.begin_upload(RUN, 1, 1, CONTEXT)
+    assert sent == LARGE + bytes([winner] * 8)
+
+
+def test_large_upload_of_an_earlier_round_is_forgotten(
+    state: ClientState, path: Path
+) -> None:
+    for number in (9, 10):  # compared as numbers
+        _upload(state, number, LARGE)
+
+    assert [file.stem for file in _files(path)] == [f"{RUN.hex()}-1-10"]
+
+
+def test_large_uploads_of_other_phases_and_runs_are_kept(
+    state: ClientState, path: Path
+) -> None:
+    for run, phase in ((RUN, 1), (RUN, 2), (bytes([1] * 16), 1)):
+        state.begin_upload(run, phase, phase, CONTEXT)
+        state.finish_upload(run, phase, phase, LARGE)
+
+    assert len(_files(path)) == 3
+
+
+@pytest.mark.parametrize("leftover", ["bin", "part"])
+def test_client_killed_while_it_stores_a_large_upload_tries_again(
+    state: ClientState, path: Path, leftover: str
+) -> None:
+    state.begin_upload(RUN, 1, 1, CONTEXT)
+    folder = path.with_name(f"{path.name}-uploads")
+    folder.mkdir()
+    (folder / f"{RUN.hex()}-1-1.{leftover}").write_bytes(LARGE[:-1])
+
+    assert state.begin_upload(RUN, 1, 1, CONTEXT) is None
+    state.finish_upload(RUN, 1, 1, LARGE)
+    assert state.begin_upload(RUN, 1, 1, CONTEXT) == LARGE
+    assert len(_files(path)) == 1
+
+
+def test_large_upload_that_cannot_be_stored_does_not_count_as_sent(
+    state: ClientState, path: Path
+) -> None:
+    state.begin_upload(RUN, 1, 1, CONTEXT)
+    path.with_name(f"{path.name}-uploads").write_bytes(b"in the way")
+
+    with pytest.raises(OSError, match="uploads"):
+        state.finish_upload(RUN, 1, 1, LARGE)
+
+    assert state.begin_upload(RUN, 1, 1, CONTEXT) is None
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_lost_or_damaged_large_upload_is_never_made_again(
+    state: ClientState, path: Path, is_gone: bool
+) -> None:
+    _upload(state, 1, LARGE)
+    (file,) = _files(path)
+    if is_gone:
+        file.unlink()
+    else:
+        file.write_bytes(LARGE[:-1])
+
+    with pytest.raises(RoundClosedError, match="the upload of round 1 is lost"):
+        state.begin_upload(RUN, 1, 1, CONTEXT)
+    with pytest.raises(RoundClosedError, match="round 1 was uploaded already"):
+        state.finish_upload(RUN, 1, 1, LARGE)

@@ -104,6 +104,16 @@ def test_sum_of_ten_thousand_largest_integers_is_right() -> None:
     assert total.total().tolist() == [(1 << 54) - 10_000] * 8
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, 8), (8, 24), (16, 40), (0, 40)])
+def test_part_of_a_sum_is_that_part(start: int, stop: int) -> None:
+    total = BitSum(40, 33)
+    total.add(pack_bits(_words(33, 40), 33))
+
+    part = total.total(start, stop)
+
+    assert part.tolist() == total.total().tolist()[start:stop]
+
+
 def test_sum_can_be_read_more_than_once_and_goes_on() -> None:
     packed, total = pack_bits(np.arange(8, dtype=np.uint64), 31), BitSum(8, 31)
     total.add(packed)

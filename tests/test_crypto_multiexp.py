@@ -40,9 +40,9 @@ def test_every_window_gives_the_product(count: int) -> None:
 
 
 def test_sizes_above_reach_every_window() -> None:
-    windows = {_window(count) for count in (1, 2, 16, 32, 64, 128, 256, 512, 10_000)}
+    windows = {_window(count) for count in (32, 63, 64, 128, 255, 256, 512, 10_000)}
 
-    assert windows == {2, 3, 4, 5, 6, 7}
+    assert windows == {4, 5, 6, 7}
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 7, 8, 9, 64, 127, 129, 257])

@@ -222,4 +222,5 @@ def test_every_digit_is_centred_by_its_own_width(
     monkeypatch.setattr(ring, "_forward", watched)
     factor.times(polynomials)
 
-    assert largest == [2.0 ** (width - 1) for _, width in factor._cuts]
+    peaks = np.reshape(largest, (-1, digits)).max(axis=0)  # over the FFT calls
+    assert peaks.tolist() == [2.0 ** (width - 1) for _, width in factor._cuts]
