@@ -17,6 +17,9 @@ from crypto.params import AggregationParams
 from experiments import keys_cli
 from experiments import options as o
 from experiments.errors import SettingsError
+from experiments.generate_cli import generate
+from experiments.partition_cli import partition_command
+from experiments.runs_cli import report_command, runs_command
 from experiments.settings import RunSettings, default
 from experiments.summary import as_json, history, results_table
 
@@ -104,7 +107,7 @@ def prepare(  # noqa: PLR0917 - typer passes options by name
 
     console = Console(highlight=False)
     with console.status("sharing out the data, making keys if there are none"):
-        prepared = prepare_for_flower(settings, keys)
+        prepared = prepare_for_flower(settings, keys, console.print)
     console.print(f"run {prepared.run_id} is prepared under {prepared.keyset}")
     console.print("start it with:")
     command = settings.flower_command(prepared.manifest.params, _new_folder(task))
@@ -151,6 +154,12 @@ def audit(run: o.RecordedRun, show_all: o.AllFindings = False) -> None:
         raise typer.Exit(1)
 
 
+app.command("partition")(partition_command)
+app.command()(generate)
+app.command("runs")(runs_command)
+app.command("report")(report_command)
+
+
 def _asked_for(
     ctx: typer.Context, options: dict[str, Any]
 ) -> tuple[RunSettings, int | None]:
@@ -193,6 +202,8 @@ def _launch(
         # Typer would end without a word.
         _complain("error", f"stopped; what was finished is in {launcher.out}")
         raise typer.Exit(130) from None
+    if launcher.complaint:
+        _complain("warning", launcher.complaint)
     folder = str(launcher.out)
     if json_output:
         result = as_json(events) | {"run": folder}
@@ -201,6 +212,8 @@ def _launch(
     console = Console()
     console.print(results_table(history(events)))
     console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
+    if not launcher.complaint:
+        console.print("report: report.html in it", highlight=False)
 
 
 def _complain(kind: str, text: str) -> None:

@@ -16,12 +16,13 @@ from crypto.manifest import Manifest
 from crypto.params import AggregationParams
 from experiments.engine import ClientSpec, EngineError, ProcessEngine
 from experiments.errors import RunFailedError, SettingsError
-from experiments.prepare import PreparedRun, enrol, share_out, simulation_keys
+from experiments.prepare import PreparedRun, enrol, simulation_keys
 from experiments.processes import is_port_free
 from experiments.progress import Event, follow, show
+from experiments.report.views import write_views
 from experiments.run_folder import RunFolder
 from experiments.settings import PROJECT, RunSettings
-from experiments.summary import write_history
+from experiments.sharing import share_out
 from models.tasks import Task
 from server.events import EventLog
 
@@ -44,6 +45,7 @@ class Launcher:
 
     Attributes:
         out: The run folder.
+        complaint: Why the report could not be made; empty if it was.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Launcher:
         self._device = device
         self._port = port
         self._resume_after = resume_after
+        self.complaint = ""
         self._events = EventLog(self.out / "events.jsonl")
         self._done = threading.Event()
 
@@ -107,7 +110,7 @@ class Launcher:
             raise
         except KeyboardInterrupt:
             self._fail("Interrupted", "stopped by the user", "")
-            write_history(self.out)
+            self._show_views()
             self._finish(viewer)
             raise
         finally:
@@ -145,14 +148,15 @@ class Launcher:
     def _prepare(self, task: Task, params: AggregationParams) -> PreparedRun:
         """Share out the data, get keys, enrol everybody."""
         with self._step("shards"):
-            shards, test = share_out(self._settings, task)
+            shared = share_out(self._settings, task, self._note)
+            self._folder.keep(shared)
         with self._step("keys"):
             try:
                 folder, keys = simulation_keys(params, self._keys)
                 manifest = Manifest(keys, params)
             except CryptoError as error:
                 raise SettingsError(str(error)) from None
-        return enrol(folder, manifest, shards, test)
+        return enrol(folder, manifest, shared.shards, shared.test)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -208,11 +212,21 @@ class Launcher:
     def _events_so_far(self) -> list[Event]:
         return list(follow(self.out / "events.jsonl", lambda: True))
 
+    def _show_views(self) -> None:
+        """Make the pages; a run that is over is not lost because of them."""
+        try:
+            write_views(self.out)
+        except SettingsError as error:
+            self.complaint = f"{error}; {error.hint}"
+
+    def _note(self, message: str) -> None:
+        self._events.write("note", message=message)
+
     def _fail(self, error: str, message: str, hint: str) -> None:
         self._events.write("run_failed", error=error, message=message, hint=hint)
 
     def _collect(self) -> list[Event]:
-        write_history(self.out)
+        self._show_views()
         events = self._events_so_far()
         last = events[-1]
         if last["event"] == "run_failed":

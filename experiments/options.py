@@ -10,6 +10,7 @@ from typer import Argument, Context, Option
 
 from experiments.errors import SettingsError
 from experiments.settings import RunSettings, default_run, find_task
+from models.data.partition import SCHEMES
 from models.tasks import task_names
 
 Task = Annotated[str, Option(help=f"{', '.join(task_names())}.")]
@@ -42,10 +43,14 @@ Rounds = Annotated[
 Engine = Annotated[str, Option(help="processes: one process per client.")]
 Partition = Annotated[
     str | None,
-    Option(help="iid, dirichlet:ALPHA or natural.  \\[default: the task's]"),
+    Option(help=f"{', '.join(SCHEMES)}.  \\[default: the task's]"),
 ]
 Data = Annotated[
-    Path | None, Option(help="Folder of the data, for tasks that need one.")
+    Path | None,
+    Option(
+        help="Folder of the data, or one with the task's folder in it.  "
+        "\\[default: a download]"
+    ),
 ]
 Device = Annotated[str, Option(help="auto, cpu or cuda.")]
 Out = Annotated[

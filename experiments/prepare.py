@@ -23,11 +23,8 @@ from experiments.keysets import (
     write_private,
 )
 from experiments.settings import RunSettings
-from models.data.dataset import Dataset
-from models.data.partition import partition
-from models.errors import TaskError
+from experiments.sharing import Tell, share_out
 from models.shards import Shard, save_shard
-from models.tasks import Task
 
 _RUN_ID_BYTES = 16
 # Changes with what a client's folder holds: keys that an older version made for this
@@ -59,56 +56,35 @@ class PreparedRun:
         return self.keyset / "server" / "runs" / self.run_id
 
     def forget(self) -> None:
-        """Take the shards and the enrolment out of every folder again."""
+        """Take shards, enrolment and kept uploads out of every folder again."""
         for folder in (self.keyset / "server", *self.keyset.glob("client-*")):
             shutil.rmtree(folder / "runs" / self.run_id, ignore_errors=True)
+            for upload in folder.glob(f"state.sqlite-uploads/{self.run_id}-*"):
+                upload.unlink(missing_ok=True)  # nobody can ask for it any more
 
 
-def prepare_for_flower(settings: RunSettings, keys: Path | None) -> PreparedRun:
+def prepare_for_flower(
+    settings: RunSettings, keys: Path | None, tell: Tell
+) -> PreparedRun:
     """Prepare a run that `flwr run .` finds: a link to it under `UNSEEN_HOME`.
+
+    Args:
+        settings: What to run.
+        keys: Keys to use; None for this machine's own.
+        tell: Takes a line for people.
 
     Raises:
         SettingsError: If settings cannot work.
     """
     task, params = settings.checked()
-    shards, test = share_out(settings, task)
+    shared = share_out(settings, task, tell)
     folder, keyset = simulation_keys(params, keys)
-    prepared = enrol(folder, Manifest(keyset, params), shards, test)
+    prepared = enrol(folder, Manifest(keyset, params), shared.shards, shared.test)
     link = data_home() / "prepared"
     fresh = link.with_name(f".prepared-{prepared.run_id}")
     fresh.symlink_to(folder.resolve())
     fresh.replace(link)
     return prepared
-
-
-def share_out(settings: RunSettings, task: Task) -> tuple[list[Shard], Shard]:
-    """Read the data and split it.
-
-    Returns:
-        One shard per client, and the public test split.
-
-    Raises:
-        SettingsError: If the data is missing or damaged, or cannot be split so.
-    """
-    try:
-        dataset: Dataset = task.load(settings.data)
-        parts = partition(
-            dataset.train.labels,
-            dataset.groups,
-            settings.partition or task.default_partition,
-            num_clients=settings.clients,
-            seed=settings.seed,
-        )
-    except TaskError as error:
-        raise SettingsError(str(error), error.hint or "") from None
-    largest = max(len(part) for part in parts)
-    if largest > task.w_max and not task.equal_weights:
-        raise SettingsError(
-            f"a client would have {largest} examples, but w-max of {task.name!r} is "
-            f"{task.w_max}: larger clients would lose weight",
-            "use more clients or another partition",
-        )
-    return [dataset.train.take(part) for part in parts], dataset.test
 
 
 def simulation_keys(

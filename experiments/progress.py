@@ -29,7 +29,7 @@ LAST_EVENTS = frozenset({"run_finished", "run_failed"})
 LASTING_EVENTS = frozenset(
     {
         *("dropped", "late", "proving", "refused", "round_failed", "waiting"),
-        *("warning", "evaluated", "resumed", "stopped_early", *LAST_EVENTS),
+        *("warning", "note", "evaluated", "resumed", "stopped_early", *LAST_EVENTS),
     }
 )
 DOING = {"train": "training", "evaluate": "evaluating"}
@@ -173,6 +173,9 @@ class RunView:
     def _on_resumed(self, event: Event) -> str:
         self.rounds_done = event["round"]
         return f"going on after round {event['round']}"
+
+    def _on_note(self, event: Event) -> str:
+        return str(event["message"])
 
     def _on_stopped_early(self, event: Event) -> str:
         return (

@@ -16,8 +16,12 @@ from typing import Any
 from crypto.manifest import Manifest
 from crypto.provenance import PROTOCOL, code_digest
 from experiments.errors import SettingsError
+from experiments.report.samples import FILE as SAMPLES
+from experiments.report.samples import keep_samples
 from experiments.settings import RunSettings
+from experiments.sharing import SharedOut
 
+VOCABULARY = "vocabulary.json"
 _PACKAGES = ("flwr", "torch", "numpy", "phe", "gmpy2", "cryptography")
 
 
@@ -61,7 +65,7 @@ class RunFolder:
             shutil.rmtree(self._was_there / made[0], ignore_errors=True)
             return
         shutil.rmtree(self.path / "logs", ignore_errors=True)
-        for name in ("events.jsonl", "vocabulary.json", "samples.npz"):
+        for name in ("events.jsonl", VOCABULARY, SAMPLES):
             (self.path / name).unlink(missing_ok=True)
 
     @contextmanager
@@ -81,6 +85,13 @@ class RunFolder:
             ) from None
         finally:
             os.close(handle)
+
+    def keep(self, shared: SharedOut) -> None:
+        """Keep the public part of the data that predictions are shown with."""
+        if shared.vocabulary:
+            text = json.dumps(shared.vocabulary, ensure_ascii=False)
+            (self.path / VOCABULARY).write_text(text + "\n", encoding="utf-8")
+        keep_samples(self.path, shared.test)
 
     def describe(self, settings: RunSettings, manifest: Manifest, **more: Any) -> None:
         """Write everything that is needed to repeat the run to config.json.

@@ -92,10 +92,6 @@ class RunSettings:
             SettingsError: If a setting is unknown, or they cannot work together.
         """
         task, params = self.planned()
-        if task.needs_data and self.data is None:
-            raise SettingsError(
-                f"task {task.name!r} needs data", "pass its folder with --data DIR"
-            )
         if not task.needs_data and self.data is not None:
             raise SettingsError(f"task {task.name!r} takes no data", "leave out --data")
         return task, params

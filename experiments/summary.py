@@ -151,8 +151,8 @@ def results_table(rows: Iterable[Row]) -> Table:
     language = any(row["perplexity"] is not None for row in shown)
     notes = [f"round {row['round']}: {note}" for row in shown if (note := _note(row))]
     table = Table(box=box.SIMPLE)
-    score = "perplexity" if language else "accuracy"
-    for name in ("round", score, *PHASES, "bytes up"):
+    score, title = ("perplexity", "perpl.") if language else ("accuracy", "accuracy")
+    for name in ("round", title, *PHASES, "bytes up"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in shown:
         value = "-" if row[score] is None else f"{row[score]:.{2 if language else 4}f}"

@@ -28,6 +28,11 @@ class Objective:
     right: Callable[[Tensor, Tensor], Tensor]
 
 
+def _next_character(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the characters of logits ``(n, length, characters)``."""
+    return functional.cross_entropy(logits.flatten(end_dim=1), labels.flatten())
+
+
 def _binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
 
@@ -37,8 +42,22 @@ def _squared_error(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.mse_loss(logits.sigmoid(), labels.to(logits.dtype))
 
 
+def _right_against_others(logits: Tensor, _labels: Tensor) -> Tensor:
+    """Mean over the blanks of logits ``(blanks, 1 + others)``, the right one first.
+
+    The negative sampling of Mikolov et al. 2013 (arXiv:1310.4546).
+    """
+    right, others = logits[:, 0], logits[:, 1:]
+    losses = functional.softplus(-right) + functional.softplus(others).sum(dim=1)
+    return losses.mean()
+
+
+def _first_is_right(logits: Tensor, _labels: Tensor) -> Tensor:
+    return (logits[:, 0] > logits[:, 1:].amax(dim=1)).float()
+
+
 def _largest_is_right(logits: Tensor, labels: Tensor) -> Tensor:
-    return (logits.argmax(dim=1) == labels).float()
+    return (logits.argmax(dim=-1) == labels).float()
 
 
 def _sign_is_right(logits: Tensor, labels: Tensor) -> Tensor:
@@ -47,6 +66,8 @@ def _sign_is_right(logits: Tensor, labels: Tensor) -> Tensor:
 
 OBJECTIVES: Mapping[Loss, Objective] = {
     "cross-entropy": Objective(functional.cross_entropy, _largest_is_right),
+    "next-character": Objective(_next_character, _largest_is_right),
     "binary-cross-entropy": Objective(_binary_cross_entropy, _sign_is_right),
     "squared-error": Objective(_squared_error, _sign_is_right),
+    "one-of-six": Objective(_right_against_others, _first_is_right),
 }

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from models.shards import Shard
     from models.tasks import Task
 
-_EVALUATION_BATCH = 1024
+# Of one batch of an evaluation, whatever is less: a few hundred megabytes at most.
+_EVALUATION_EXAMPLES = 1024
+_EVALUATION_LABELS = 16_384
 
 
 @dataclass(frozen=True)
@@ -158,11 +160,12 @@ def evaluate(
     device = torch.device(device)
     network.to(device).eval()
     objective = OBJECTIVES[task.loss]
+    batch_size = _evaluation_batch(shard)
     loss_sum, right_sum = 0.0, 0.0
     # Seeded: an objective may draw what it compares the right answer with.
     with torch.inference_mode(), _seeded(0, device):
-        for start in range(0, len(shard), _EVALUATION_BATCH):
-            end = min(start + _EVALUATION_BATCH, len(shard))
+        for start in range(0, len(shard), batch_size):
+            end = min(start + batch_size, len(shard))
             batch = shard.take(np.arange(start, end))
             output, labels = _predict(network, batch, device)
             loss_sum += objective.loss(output, labels).item() * len(batch)
@@ -172,6 +175,12 @@ def evaluate(
         loss=loss_sum / len(shard),
         accuracy=right_sum / len(shard),
     )
+
+
+def _evaluation_batch(shard: Shard) -> int:
+    """Return the number of examples that are evaluated at once."""
+    labels_each = shard.labels.size // len(shard)
+    return max(1, min(_EVALUATION_EXAMPLES, _EVALUATION_LABELS // labels_each))
 
 
 @contextlib.contextmanager

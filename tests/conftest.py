@@ -10,6 +10,9 @@ os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 os.environ["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] = "1"
 
+# Before the first import of the Hub's library: no test asks the real one.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 pytest_plugins = ["tests.attack_table"]
 
 

@@ -53,8 +53,8 @@ BAD_SETTINGS = [
     ("--partition weird", "unknown partition 'weird'", "iid, dirichlet:ALPHA"),
     ("--partition dirichlet", "must be a number above 0", "dirichlet:ALPHA"),
     ("--partition dirichlet:-1", "must be a number above 0", "dirichlet:ALPHA"),
-    ("--partition natural", "this task has none", "iid or dirichlet"),
-    ("--task spam", "task 'spam' needs data", "--data"),
+    ("--partition natural", "this data has none", "iid or dirichlet"),
+    ("--task spam", "no data for task 'spam'", "--data"),
     ("--task spam --data none", "data folder none", "enron_train.parquet"),
     ("--data none", "task 'digits' takes no data", "--data"),
     ("--clients 1", "at least 2 clients, got 1", "that client's update"),
@@ -229,8 +229,8 @@ def test_more_clients_than_samples_is_refused(unseen: Unseen, place: Path) -> No
 
 def test_natural_partition_says_how_many_groups(unseen: Unseen, place: Path) -> None:
     write_mails(place / "mails", num_mails=20)
-    outcome = unseen(*RUN, *["--task", "spam", "--data", "mails", "--clients", "4"])
-    expect_error(outcome, "5 groups, got 4 clients")
+    outcome = unseen(*RUN, *["--task", "spam", "--data", "mails", "--clients", "6"])
+    expect_error(outcome, "5 groups, got 6 clients")
     assert "5 clients" in outcome.lines("hint")[0]
 
 

@@ -107,7 +107,7 @@ def test_the_protocol_follows_from_the_networks_size(
 
 
 @pytest.mark.parametrize(
-    ("task", "protocol"), [("digits", "paillier"), ("spam", "paillier")]
+    ("task", "protocol"), [("spam-book", "paillier"), ("spam", "hybrid")]
 )
 def test_a_task_has_its_own_protocol(task: str, protocol: str) -> None:
     _, params = replace(SMALL, task=task).planned()
@@ -122,7 +122,7 @@ def test_a_protocol_that_is_asked_for_comes_before_the_tasks() -> None:
 
 
 def test_a_plan_needs_no_data() -> None:
-    assert planned(task="spam").task.num_parameters == 10_000
+    assert planned(task="spam").task.num_parameters == 160_009
 
 
 # A factor of three: small samples in CPU time, on a machine that does other things too.
@@ -189,7 +189,7 @@ def test_a_server_keeps_only_the_signed_part_of_a_client() -> None:
         (0, {"round_deadline": 1e-6}, "45", "--protocol hybrid"),
         (3 * 10**9, {}, "one part of a message holds at most", "a smaller network"),
         (10**10, {"protocol": "paillier"}, "ciphertexts, and", "--protocol hybrid"),
-        (0, {"task": "mnist"}, "unknown task 'mnist'", "digits"),
+        (0, {"task": "poems"}, "unknown task 'poems'", "digits"),
         (0, {"protocol": "ckks"}, "unknown protocol 'ckks'", "hybrid"),
         (0, {"threshold": 2}, "threshold 2 of 5", "--threshold"),
     ],

@@ -295,7 +295,8 @@ def test_normal_run_prints_a_table_and_keeps_its_folder(encrypted: TappedRun) ->
     assert f"run folder: {encrypted.out}" in encrypted.output
     names = {path.name for path in encrypted.out.iterdir()}
     assert names == {
-        *("config.json", "events.jsonl", "history.json", "model.safetensors", "logs")
+        *("config.json", "events.jsonl", "history.json", "model.safetensors", "logs"),
+        *("report.html", "samples.npz", "tensorboard"),
     }
     assert {path.name for path in (encrypted.out / "logs").iterdir()} == {
         *("superlink.log", "server.log", *(f"client-{i}.log" for i in range(1, 6)))

@@ -34,8 +34,9 @@ from crypto.vector import Contribution
 from crypto.wire import Broadcast, OpenRequest, PartialReply, Upload, pack_arrays
 from experiments.bench.scene import PRIMES
 from experiments.keysets import write_keyset
-from experiments.prepare import enrol, share_out
+from experiments.prepare import enrol
 from experiments.settings import default_run
+from experiments.sharing import share_out
 from experiments.timing import Measurement, alternate, middle, saved_share
 from models import training
 from models.local import LocalTraining
@@ -70,9 +71,9 @@ class DefaultRound:
             num_clients=settings.clients,
             purpose=SIMULATION,
         )
-        shards, test = share_out(settings, self._task)
+        shared = share_out(settings, self._task)
         self._manifest = Manifest(keys, params)
-        prepared = enrol(folder / "keys", self._manifest, shards, test)
+        prepared = enrol(folder / "keys", self._manifest, shared.shards, shared.test)
         self._members = [
             open_member(
                 {

@@ -5,13 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.errors import TaskError
-from models.tasks.images import DIGITS
-from models.tasks.words import SPAM
+from models.tasks.characters import PROSE, SHAKESPEARE
+from models.tasks.images import DIGITS, MNIST, MNIST_BOOK
+from models.tasks.words import IMDB, IMDB_BLANKS, SPAM, SPAM_BOOK
 
 if TYPE_CHECKING:
     from models.tasks.task import Task
 
-_TASKS = {task.name: task for task in (DIGITS, SPAM)}
+_TASKS = {
+    task.name: task
+    for task in (
+        DIGITS,
+        MNIST,
+        MNIST_BOOK,
+        SPAM,
+        SPAM_BOOK,
+        IMDB,
+        IMDB_BLANKS,
+        SHAKESPEARE,
+        PROSE,
+    )
+}
 
 
 def task_names() -> tuple[str, ...]:

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from models.data.dataset import Dataset
     from models.local import OptimizerName
 
-Loss = Literal["cross-entropy", "binary-cross-entropy", "squared-error"]
+Loss = Literal[
+    "cross-entropy",
+    "next-character",
+    "binary-cross-entropy",
+    "squared-error",
+    "one-of-six",
+]
 
 # In nats and shares: what a client reports is cut there before it is sealed.
 _METRIC_BOUNDS = {"train_loss": 1024.0, "loss": 1024.0, "accuracy": 1.0}
