@@ -15,7 +15,7 @@ NEED_PYTHON = if [ -z "$(PYTHON)" ]; then \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test attacks check coverage bench experiments lock clean
+.PHONY: help run test attacks check coverage bench figures experiments lock clean
 
 help:  ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -45,6 +45,9 @@ coverage: $(STAMP)  ## Measure branch coverage of crypto/.
 
 bench: $(STAMP)  ## Time the encryption, beside phe in the same run.
 	@$(BIN)/python -m experiments.bench
+
+figures: $(STAMP)  ## Train everything and draw the README's figures; DATA=DIR.
+	@$(BIN)/python -m experiments.figures $(if $(DATA),--data $(DATA))
 
 experiments:  ## Run the privacy experiments.
 	@echo "There are no privacy experiments yet."

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from crypto.params import AggregationParams
-from experiments import keys_cli
+from experiments import keys_cli, words_cli
 from experiments import options as o
 from experiments.errors import SettingsError
 from experiments.generate_cli import generate
@@ -154,6 +154,7 @@ def audit(run: o.RecordedRun, show_all: o.AllFindings = False) -> None:
         raise typer.Exit(1)
 
 
+words_cli.register(app)
 app.command("partition")(partition_command)
 app.command()(generate)
 app.command("runs")(runs_command)

@@ -11,7 +11,7 @@ from experiments.errors import SettingsError
 from experiments.figures import plots
 from experiments.figures.chapter15 import BOOK, Chapter15, chapter15
 from experiments.figures.comparison import COLUMNS, Comparison, compare, row
-from experiments.figures.words import analogies_page, has_analogies
+from experiments.figures.words import words_page
 from experiments.figures.writing import sample_page
 from experiments.settings import find_task
 
@@ -46,8 +46,8 @@ def main(
         result = chapter15(data, runs, console)
         plots.plot_chapter15(result, out)
         _write(out / "chapter15.md", _chapter15_page(result), console)
-    if data and "analogies" in wanted and has_analogies():
-        _write(out / "analogies.md", analogies_page(data, runs, console), console)
+    if data and "analogies" in wanted:
+        _write(out / "analogies.md", words_page(data, runs, console), console)
 
 
 def _can_run(task: str, data: Path | None) -> bool:
