@@ -1,0 +1,191 @@
+"""What a round costs when nobody computes: Flower's processes beside ours.
+
+    python -m experiments.bench.rounds [--rounds 6] [--clients 4 --clients 10]
+
+Both run the same app (`experiments.bench.noop`) on a real SuperLink with one process
+per client. CPU seconds are of all processes together.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Final, Literal
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from experiments.bench.scene import BenchError
+from experiments.engine import ClientSpec, ProcessEngine
+from experiments.settings import PROJECT
+
+Kind = Literal["stock", "thin"]
+KINDS: Final[tuple[Kind, ...]] = ("stock", "thin")
+_LIMIT_SECONDS: Final = 600.0
+_POLL_SECONDS: Final = 0.02
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+_APP: Final = """
+[project]
+name = "unseen-rounds"
+version = "0.1.0"
+description = "Rounds in which nobody computes"
+license = { file = "LICENSE" }
+requires-python = ">=3.11"
+dependencies = ["flwr>=1.41.0,<1.42"]
+[tool.flwr.app]
+publisher = "unseen"
+fab-format-version = 1
+flwr-version-target = "1.41.0"
+[tool.flwr.app.components]
+serverapp = "experiments.bench.noop:server"
+clientapp = "experiments.bench.noop:client"
+[tool.flwr.app.config]
+clients = 0
+num-rounds = 0
+ours = false
+events = ""
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run of empty rounds took.
+
+    Attributes:
+        start_seconds: From the first process to the end of the first round.
+        round_seconds: Median of the rounds after the first.
+        round_cpu_seconds: Of all processes, per round after the first.
+        total_seconds: With the stop of all processes.
+    """
+
+    start_seconds: float
+    round_seconds: float
+    round_cpu_seconds: float
+    total_seconds: float
+
+
+def measure(kind: Kind, num_clients: int, num_rounds: int, folder: Path) -> Cost:
+    """Run empty rounds with real processes.
+
+    Raises:
+        BenchError: If they do not end, or a client does not answer.
+    """
+    app = folder / "app"
+    app.mkdir(parents=True)
+    (app / "pyproject.toml").write_text(_APP)
+    shutil.copy(PROJECT / "LICENSE", app)
+    events = folder / "events"
+    events.touch()
+    clients = [
+        ClientSpec(i, folder / f"client-{i}", "00" * 16)
+        for i in range(1, num_clients + 1)
+    ]
+    config: dict[str, bool | float | int | str] = {
+        "clients": num_clients,
+        "num-rounds": num_rounds,
+        "ours": kind == "thin",
+        "events": str(events),
+    }
+    started = time.monotonic()
+    engine = ProcessEngine(
+        app, folder / "logs", clients, node=kind, app="experiments.bench.noop:client"
+    )
+    with engine:
+        engine.start()
+        engine.submit(config)
+        first, cpu_first = _wait_for(events, 1, engine)
+        _, cpu_last = _wait_for(events, num_rounds, engine)
+    lines = [line.split() for line in events.read_text().splitlines()]
+    if any(int(answered) != num_clients for answered, _ in lines):
+        raise BenchError("a client did not answer")
+    return Cost(
+        start_seconds=first - started,
+        round_seconds=median(float(seconds) for _, seconds in lines[1:]),
+        round_cpu_seconds=(cpu_last - cpu_first) / (num_rounds - 1),
+        total_seconds=time.monotonic() - started,
+    )
+
+
+def _wait_for(events: Path, count: int, engine: ProcessEngine) -> tuple[float, float]:
+    """Wait for a number of rounds; return the time, and the CPU seconds so far."""
+    deadline = time.monotonic() + _LIMIT_SECONDS
+    while events.read_text().count("\n") < count:
+        if time.monotonic() > deadline or engine.status().startswith("finished"):
+            raise BenchError(f"no round {count}; see {events.parent / 'logs'}")
+        time.sleep(_POLL_SECONDS if count > 1 else 10 * _POLL_SECONDS)
+    return time.monotonic(), _tree_cpu_seconds(os.getpid())
+
+
+def _tree_cpu_seconds(root: int) -> float:
+    """Return the CPU seconds of all descendants, and of those that they waited for."""
+    parents: dict[int, int] = {}
+    used: dict[int, float] = {}
+    for pid, fields in _processes():
+        parents[pid] = int(fields[1])
+        used[pid] = sum(map(int, fields[11:15])) / _TICKS
+    return sum(
+        seconds for pid, seconds in used.items() if _is_under(pid, root, parents)
+    )
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """Yield every process with the fields of its stat after the name."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile
+            text = (entry / "stat").read_text()
+            yield int(entry.name), text.rpartition(")")[2].split()
+
+
+def _is_under(pid: int, root: int, parents: dict[int, int]) -> bool:
+    while pid in parents and pid != root:
+        pid = parents[pid]
+        if pid == root:
+            return True
+    return False
+
+
+def _table(costs: Sequence[tuple[int, Kind, Cost]]) -> Table:
+    table = Table(box=box.SIMPLE)
+    heads = ("clients", "processes", "start-up", "a round", "CPU s a round", "in all")
+    for name in heads:
+        table.add_column(name, justify="right", no_wrap=True)
+    for num_clients, kind, cost in costs:
+        table.add_row(
+            str(num_clients),
+            {"stock": "Flower's", "thin": "ours"}[kind],
+            f"{cost.start_seconds:.1f} s",
+            f"{cost.round_seconds:.2f} s",
+            f"{cost.round_cpu_seconds:.2f}",
+            f"{cost.total_seconds:.1f} s",
+        )
+    return table
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=2)] = 6,
+    clients: Annotated[list[int], typer.Option(min=1)] = [4, 10],  # noqa: B006 - typer's way
+    only: Annotated[str, typer.Option(help="stock or thin.")] = "",
+) -> None:
+    """Measure empty rounds, Flower's processes and ours in turn."""
+    console = Console(highlight=False)
+    costs: list[tuple[int, Kind, Cost]] = []
+    for number in clients:
+        for kind in KINDS:
+            if only in ("", kind):
+                with tempfile.TemporaryDirectory(prefix="unseen-rounds-") as folder:
+                    cost = measure(kind, number, rounds, Path(folder))
+                costs.append((number, kind, cost))
+                console.print(f"{number} clients, {kind}: {cost.round_seconds:.2f} s")
+    console.print(_table(costs))
+
+
+if __name__ == "__main__":
+    typer.run(main)
