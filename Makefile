@@ -15,7 +15,7 @@ NEED_PYTHON = if [ -z "$(PYTHON)" ]; then \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test attacks check coverage bench figures experiments lock clean
+.PHONY: help run test attacks faults check coverage bench figures experiments lock clean
 
 help:  ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -36,6 +36,9 @@ test: $(STAMP)  ## Run every test.
 
 attacks: $(STAMP)  ## Show every attack, without its defence and with it.
 	@$(BIN)/python -m pytest -q --no-header -m attack --attack-table tests/test_attacks_*.py
+
+faults: $(STAMP)  ## Kill, stop and starve real runs, and show what is lost.
+	@$(BIN)/python -P -m experiments.faults
 
 check: $(STAMP)  ## Check format, lint, types and import rules.
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy . && $(BIN)/lint-imports

@@ -26,6 +26,7 @@ from crypto.identity import Identity
 from crypto.key_holder import KeyHolder, holder_from_dict
 from crypto.manifest import SIMULATION, KeySet, Manifest, read_json
 from crypto.opening import Opener
+from crypto.public_key import PublicKey
 
 _THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]", "::1")
 
@@ -149,7 +150,7 @@ def newest_run(folder: Path) -> str:
 @lru_cache(maxsize=64)
 def _read_member(folder: Path, run: str, policy: Policy) -> Member:
     keys = KeySet.from_dict(read_json(folder / "keys.json"))
-    keys.public_key.verify()
+    _verify(keys.public_key)
     enrolment = folder / "runs" / run
     manifest = Manifest.from_dict(read_json(enrolment / "manifest.json"))
     if manifest.keys != keys:
@@ -167,6 +168,12 @@ def _read_member(folder: Path, run: str, policy: Policy) -> Member:
         shard=enrolment / "shard.npz",
         policy=policy,
     )
+
+
+@lru_cache(maxsize=4)
+def _verify(public_key: PublicKey) -> None:
+    """Check a key, once for all the virtual clients of a process."""
+    public_key.verify()
 
 
 def check_folder(folder: Path, keys: KeySet) -> tuple[Identity, KeyHolder | None]:

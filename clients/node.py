@@ -250,7 +250,10 @@ def _stop_on_signals(stop: threading.Event) -> list[int]:
     def on_signal(_signal: int, _frame: FrameType | None) -> None:
         is_refused = isinstance(sys.exc_info()[1], httpx.HTTPStatusError)
         if is_refused:
-            _log.error("the SuperLink no longer accepts this node")
+            _log.error(
+                "the SuperLink does not accept this node: it was taken off the list, "
+                "or this machine's clock is wrong (5 s ahead or 5 min behind is enough)"
+            )
         exit_codes.append(int(is_refused))
         stop.set()
         guard = threading.Timer(_STOP_SECONDS, os._exit, args=(exit_codes[0],))
@@ -328,6 +331,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per poll
+    flower = logging.getLogger("flwr")
+    flower.setLevel(logging.WARNING)
+    flower.handlers.clear()  # it would write every line twice
     try:
         return _run(arguments)
     except SystemExit:

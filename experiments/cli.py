@@ -39,8 +39,12 @@ def run(  # noqa: PLR0917 - typer passes options by name
     task: o.Task = default("task"),
     protocol: o.Protocol = default("protocol"),
     clients: o.Clients = None,
+    sample: o.Sample = 0,
     rounds: o.Rounds = None,
     engine: o.Engine = "processes",
+    ray_address: o.RayAddress = "",
+    client_cpus: o.ClientCpus = 1.0,
+    client_gpus: o.ClientGpus = 0.0,
     partition: o.Partition = None,
     data: o.Data = None,
     device: o.Device = "auto",
@@ -69,9 +73,10 @@ def run(  # noqa: PLR0917 - typer passes options by name
     resume: o.Resume = None,
     json_output: o.Json = False,
 ) -> None:
-    """Train with one process per client on this machine, encrypted end to end."""
+    """Train with many clients on this machine, encrypted end to end."""
     settings, after = _asked_for(ctx, locals())
     o.check_choices(engine=engine, node=node, device=device)
+    ray = o.ray_resources(ctx)
     _warn(settings, settings.checked()[1])
     _launch(
         settings,
@@ -82,6 +87,7 @@ def run(  # noqa: PLR0917 - typer passes options by name
         device=device,
         port=port,
         resume_after=after,
+        ray=ray,
     )
 
 
@@ -90,6 +96,7 @@ def prepare(  # noqa: PLR0917 - typer passes options by name
     task: o.Task = default("task"),
     protocol: o.Protocol = default("protocol"),
     clients: o.Clients = None,
+    sample: o.Sample = 0,
     partition: o.Partition = None,
     data: o.Data = None,
     seed: o.Seed = default("seed"),
@@ -119,6 +126,7 @@ def plan(  # noqa: PLR0917 - typer passes options by name
     task: o.Task = default("task"),
     protocol: o.Protocol = default("protocol"),
     clients: o.Clients = None,
+    sample: o.Sample = 0,
     parameters: o.Parameters = 0,
     threshold: o.Threshold = 0,
     min_contributors: o.MinContributors = 0,

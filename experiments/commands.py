@@ -89,6 +89,7 @@ def child_env(
         **direct_loopback(inherited),
         **extra,
         "FLWR_HOME": str(home),
+        "FLWR_LOG_LEVEL": "WARNING",  # else three lines for every request
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
@@ -112,13 +113,15 @@ def write_server_command(commands_dir: Path, *, log_file: Path) -> None:
     """Write a `flwr-serverapp` that logs to a file of its own.
 
     Flower starts the server process by that name, found on the PATH, and would
-    let it write into the SuperLink's log.
+    let it write into the SuperLink's log. It would also end it with the SuperLink;
+    here it ends with the launcher, so that it waits for a SuperLink started again.
     """
     commands_dir.mkdir()
     script = commands_dir / "flwr-serverapp"
     command = shlex.join(_script("flwr-serverapp"))
     log = shlex.quote(str(log_file))
-    script.write_text(f'#!/bin/sh\nexec {command} "$@" >>{log} 2>&1\n')
+    launcher = f"--parent-pid {os.getpid()}"  # the last one given counts
+    script.write_text(f'#!/bin/sh\nexec {command} "$@" {launcher} >>{log} 2>&1\n')
     script.chmod(0o700)
 
 

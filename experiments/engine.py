@@ -32,6 +32,8 @@ _log = logging.getLogger("unseen.engine")
 
 SUPERLINK_START_SECONDS = 60.0
 _START_ATTEMPTS = 3
+# From the moment that a dying process no longer answers to its end.
+_DEATH_SECONDS = 0.5
 
 
 class _PortTakenError(Exception):
@@ -59,7 +61,10 @@ class ProcessEngine:
             is slower and starts a process per message.
         app: The thin node's ClientApp, as `module:name`.
         port: The SuperLink's port; None for a free one.
-        database: File in which the SuperLink keeps its state; None for memory.
+        database: File in which the SuperLink keeps its state; None for memory, or
+            for a file that goes with the engine if it may be started again.
+        restarts: How often a SuperLink that died is started again, on its port and
+            with its database: the run goes on where it was.
         env: Additional environment variables of every child.
     """
 
@@ -73,6 +78,7 @@ class ProcessEngine:
         app: str = "clients.app:app",
         port: int | None = None,
         database: Path | None = None,
+        restarts: int = 0,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self._app_dir = app_dir.resolve()
@@ -83,11 +89,13 @@ class ProcessEngine:
         self._requested_port = port
         self._port = 0
         self._database = database
+        self._restarts = self._restarts_left = restarts
         self._env = dict(env or {})
         self._home: Path | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._reported: set[str] = set()
+        self._revived: list[ProcessInfo] = []
         self._control: ControlClient | None = None
         self._run_id: int | None = None
 
@@ -166,6 +174,8 @@ class ProcessEngine:
     def status(self) -> str:
         """Return the last run's state.
 
+        Starts a dead SuperLink again, if it may.
+
         Returns:
             `pending`, `starting`, `running`, `finished:completed` or
             `finished:<how>:<why>`.
@@ -175,30 +185,32 @@ class ProcessEngine:
         """
         if self._run_id is None:
             raise EngineError("no run was submitted")
+        try:
+            return self._get_control().run_status(self._run_id)
+        except EngineError:
+            if not self._revive_superlink(patience=_DEATH_SECONDS):
+                raise
         return self._get_control().run_status(self._run_id)
 
     def check(self) -> tuple[ProcessInfo, ...]:
         """Look after the processes; call about once a second.
 
         Returns:
-            The clients that have ended since the last call.
+            The processes that have ended since the last call: clients, and a
+            SuperLink that was started again.
 
         Raises:
-            EngineError: If the SuperLink or the server process died, or the
-                server ended with an error.
+            EngineError: If the SuperLink died too often, the server process died,
+                or the server ended with an error.
         """
-        ended = [info for info in self.processes if info.returncode is not None]
-        for info in ended:
-            if info.name == "superlink":
-                raise EngineError(
-                    f"the SuperLink died (exit code {info.returncode})",
-                    hint=self._see("superlink"),
-                )
+        self._revive_superlink()
         if self._run_id is not None:
             self._check_server()
-        news = tuple(info for info in ended if info.name not in self._reported)
+        ended = [info for info in self.processes if info.returncode is not None]
+        news = [info for info in ended if info.name not in self._reported]
         self._reported |= {info.name for info in news}
-        return news
+        news, self._revived = self._revived + news, []
+        return tuple(news)
 
     def stop(self) -> None:
         """End every process and remove the private folder; safe to repeat."""
@@ -229,19 +241,56 @@ class ProcessEngine:
         self._watchdog = processes.start_watchdog(self._home)
         self._children = {}
         self._reported = set()
+        self._revived, self._restarts_left = [], self._restarts
         commands.write_server_command(
             self._home / "bin", log_file=self._logs_dir / "server.log"
         )
-        self._start_child(
-            self._home,
-            "superlink",
-            commands.superlink_command(port=self._port, database=self._database),
-        )
+        self._start_superlink(self._home)
         for client in self._clients:
             self._start_child(
                 self._home, f"client-{client.client_id}", self._node_command(client)
             )
         self._wait_for_superlink()
+
+    def _start_superlink(self, home: Path) -> None:
+        database = self._database
+        if database is None and self._restarts:
+            database = home / "superlink.sqlite"
+        command = commands.superlink_command(port=self._port, database=database)
+        self._start_child(home, "superlink", command)
+
+    def _revive_superlink(self, *, patience: float = 0.0) -> bool:
+        """Start a dead SuperLink again.
+
+        Args:
+            patience: Seconds to wait for its death.
+
+        Returns:
+            Whether it was dead.
+
+        Raises:
+            EngineError: If it has died too often, or does not come back.
+        """
+        link = self._children.get("superlink")
+        if link is None or self._home is None:
+            return False
+        try:
+            link.wait(patience)
+        except subprocess.TimeoutExpired:
+            return False
+        died = f"the SuperLink died (exit code {link.returncode})"
+        if self._restarts_left == 0:
+            raise EngineError(died, hint=self._see("superlink"))
+        self._restarts_left -= 1
+        self._revived.append(ProcessInfo("superlink", link.pid, link.returncode))
+        self._start_superlink(self._home)
+        try:
+            self._wait_for_superlink()
+        except _PortTakenError:
+            raise EngineError(
+                f"{died}, and somebody took its port", hint=self._see("superlink")
+            ) from None
+        return True
 
     def _node_command(self, client: ClientSpec) -> list[str]:
         if self._node == "stock":
@@ -256,7 +305,7 @@ class ProcessEngine:
         )
 
     def _start_child(self, home: Path, name: str, command: Sequence[str]) -> None:
-        (home / name).mkdir()
+        (home / name).mkdir(exist_ok=True)
         env = commands.child_env(
             home / name,
             commands_dir=home / "bin",

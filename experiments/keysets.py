@@ -101,13 +101,14 @@ def _write_parties(
     identities: Sequence[Identity],
     holders: Sequence[KeyHolder],
 ) -> None:
-    write_private(draft / "keys.json", keys.to_dict())
-    write_private(draft / "server" / "keys.json", keys.to_dict())
+    public, policy = json.dumps(keys.to_dict(), indent=1), _policy(keys)
+    write_private(draft / "keys.json", public)
+    write_private(draft / "server" / "keys.json", public)
     for identity in identities:
         own = draft / f"client-{identity.client_id}"
-        write_private(own / "keys.json", keys.to_dict())
+        write_private(own / "keys.json", public)
         write_private(own / "identity.json", identity.to_dict())
-        write_private(own / "policy.toml", _policy(keys))
+        write_private(own / "policy.toml", policy)
         ClientState.create(own / "state.sqlite")
     for identity, holder in zip(identities, holders, strict=False):
         secret = json.dumps(holder.to_dict()).encode()

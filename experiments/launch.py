@@ -1,5 +1,6 @@
 """One run on this machine: prepare, start the processes, show, collect, stop."""
 
+import errno
 import signal
 import threading
 import time
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -18,15 +19,21 @@ from experiments.engine import ClientSpec, EngineError, ProcessEngine
 from experiments.errors import RunFailedError, SettingsError
 from experiments.prepare import PreparedRun, enrol, simulation_keys
 from experiments.processes import is_port_free
-from experiments.progress import Event, follow, show
+from experiments.progress import LAST_EVENTS, Event, follow, show
 from experiments.report.views import write_views
 from experiments.run_folder import RunFolder
 from experiments.settings import PROJECT, RunSettings
 from experiments.sharing import share_out
+from experiments.simulation.engine import RayEngine
+from experiments.simulation.job import Job
+from experiments.simulation.resources import Resources
 from models.tasks import Task
+from server.checkpoint import MODEL
 from server.events import EventLog
 
 _CHECK_SECONDS = 0.5
+_SUPERLINK_RESTARTS = 3
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class Launcher:
@@ -42,6 +49,7 @@ class Launcher:
         port: The SuperLink's port; None for a free one.
         resume_after: Round after which the run in the folder goes on; None for a new
             run.
+        ray: What virtual clients get of a Ray; None for a process per client.
 
     Attributes:
         out: The run folder.
@@ -59,6 +67,7 @@ class Launcher:
         device: str = "auto",
         port: int | None = None,
         resume_after: int | None = None,
+        ray: Resources | None = None,
     ) -> None:
         self._settings = settings
         self._folder = RunFolder(out)
@@ -69,6 +78,7 @@ class Launcher:
         self._device = device
         self._port = port
         self._resume_after = resume_after
+        self._ray = ray
         self.complaint = ""
         self._events = EventLog(self.out / "events.jsonl")
         self._done = threading.Event()
@@ -88,10 +98,23 @@ class Launcher:
             )
         if self._resume_after is None:
             self._folder.make()
-        with self._folder.claimed():
+        with self._folder.claimed(), self._named_if_unwritable():
             if self._resume_after is not None:
                 self._events.write("resumed", round=self._resume_after)
             return self._run(task, params)
+
+    @contextmanager
+    def _named_if_unwritable(self) -> Iterator[None]:
+        """Say by name that the disk is full, or the folder has become read-only."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            hint = "; ".join(filter(None, ("make room for it", self._way_on())))
+            raise RunFailedError(
+                f"cannot write {error.filename or self.out}: {error.strerror}", hint
+            ) from error
 
     def _run(self, task: Task, params: AggregationParams) -> list[Event]:
         viewer = threading.Thread(target=self._show, daemon=True)
@@ -125,11 +148,8 @@ class Launcher:
             self._folder.remove()
 
     def _describe(self, prepared: PreparedRun) -> None:
-        facts = {
-            "run_id": prepared.run_id,
-            "node": self._node,
-            "device": self._device,
-        }
+        facts: dict[str, Any] = {"run_id": prepared.run_id, "device": self._device}
+        facts |= {"node": self._node} if self._ray is None else self._ray.facts()
         if self._resume_after is None:
             self._folder.describe(self._settings, prepared.manifest, **facts)
         else:
@@ -152,7 +172,8 @@ class Launcher:
             self._folder.keep(shared)
         with self._step("keys"):
             try:
-                folder, keys = simulation_keys(params, self._keys)
+                num_clients = self._settings.clients
+                folder, keys = simulation_keys(params, self._keys, num_clients)
                 manifest = Manifest(keys, params)
             except CryptoError as error:
                 raise SettingsError(str(error)) from None
@@ -168,16 +189,9 @@ class Launcher:
 
     def _drive(self, prepared: PreparedRun) -> None:
         """Start the processes, submit the run and watch it to its end."""
-        clients = [
-            ClientSpec(i, prepared.client_folder(i), prepared.run_id, self._device)
-            for i in range(1, self._settings.clients + 1)
-        ]
-        engine = ProcessEngine(
-            PROJECT, self.out / "logs", clients, node=self._node, port=self._port
-        )
         try:
-            with engine:
-                with self._step("superlink"):
+            with self._engine(prepared) as engine:
+                with self._step("superlink" if self._ray is None else "ray"):
                     engine.start()
                 engine.submit(
                     self._settings.run_config(prepared.manifest.params)
@@ -189,25 +203,50 @@ class Launcher:
                 )
                 self._watch(engine)
         except EngineError as error:
-            if not self._ended():
+            if self._end() is None:
                 self._fail(type(error).__name__, str(error), error.hint)
 
-    def _watch(self, engine: ProcessEngine) -> None:
+    def _engine(self, prepared: PreparedRun) -> ProcessEngine | RayEngine:
+        count, run_id = self._settings.clients, prepared.run_id
+        if self._ray is not None:
+            job = Job(count, prepared.keyset, run_id, self._device, self._ray)
+            return RayEngine(self.out / "logs", job)
+        return ProcessEngine(
+            PROJECT,
+            self.out / "logs",
+            [
+                ClientSpec(i, prepared.client_folder(i), run_id, self._device)
+                for i in range(1, count + 1)
+            ],
+            node=self._node,
+            port=self._port,
+            restarts=_SUPERLINK_RESTARTS,
+        )
+
+    def _watch(self, engine: ProcessEngine | RayEngine) -> None:
         while not engine.status().startswith("finished"):
             for ended in engine.check():
-                self._events.write(
-                    "warning",
-                    message=f"{ended.name} ended with exit code {ended.returncode}",
+                is_back = ended.name == "superlink"
+                then = (
+                    "it was started again" if is_back else f"see logs/{ended.name}.log"
                 )
+                message = (
+                    f"{ended.name} ended with exit code {ended.returncode}; {then}"
+                )
+                self._events.write("warning", message=message)
             time.sleep(_CHECK_SECONDS)
-        if not self._ended():
+        if self._end() is None:
             engine.check()
-            self._fail(
-                "ServerStopped", "the server stopped early", "see logs/server.log"
-            )
+            self._fail("ServerStopped", "the server stopped early", "see logs/")
 
-    def _ended(self) -> bool:
-        return self._events_so_far()[-1]["event"] in ("run_finished", "run_failed")
+    def _end(self) -> Event | None:
+        """Return how the run ended; a client's death may have been noted after it."""
+        for event in reversed(self._events_so_far()):
+            if event["event"] == "resumed":
+                return None
+            if event["event"] in LAST_EVENTS:
+                return event
+        return None
 
     def _events_so_far(self) -> list[Event]:
         return list(follow(self.out / "events.jsonl", lambda: True))
@@ -218,6 +257,8 @@ class Launcher:
             write_views(self.out)
         except SettingsError as error:
             self.complaint = f"{error}; {error.hint}"
+        except OSError as error:
+            self.complaint = f"cannot write {error.filename}: {error.strerror}"
 
     def _note(self, message: str) -> None:
         self._events.write("note", message=message)
@@ -228,10 +269,19 @@ class Launcher:
     def _collect(self) -> list[Event]:
         self._show_views()
         events = self._events_so_far()
-        last = events[-1]
-        if last["event"] == "run_failed":
-            raise RunFailedError(f"{last['error']}: {last['message']}", last["hint"])
+        end = self._end()
+        if end is not None and end["event"] == "run_failed":
+            hint = "; ".join(filter(None, (end["hint"], self._way_on())))
+            raise RunFailedError(f"{end['error']}: {end['message']}", hint)
         return events
+
+    def _way_on(self) -> str:
+        """Say how to go on from the last finished round, if that is possible."""
+        if self._settings.record or not (self.out / MODEL).exists():
+            return ""
+        keys = f" --keys {self._keys}" if self._keys else ""
+        engine = " --engine ray" if self._ray else ""
+        return f"go on with: unseen run --resume {self.out}{keys}{engine}"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typer import Argument, Context, Option
 
 from experiments.errors import SettingsError
 from experiments.settings import RunSettings, default_run, find_task
+from experiments.simulation.resources import Resources
 from models.data.partition import SCHEMES
 from models.tasks import task_names
 
@@ -33,14 +34,34 @@ Parameters = Annotated[
 Clients = Annotated[
     int | None,
     Option(
-        help="Client processes; the first 9 hold a key share.  \\[default: the task's]",
+        help="Clients; the first 9 hold a key share.  \\[default: the task's]",
         show_default=False,
+    ),
+]
+Sample = Annotated[
+    int,
+    Option(
+        min=0, help="Clients asked in a round.  \\[default: all]", show_default=False
     ),
 ]
 Rounds = Annotated[
     int | None, Option(min=1, help="\\[default: the task's]", show_default=False)
 ]
-Engine = Annotated[str, Option(help="processes: one process per client.")]
+Engine = Annotated[
+    str,
+    Option(help="processes: one per client, or ray: virtual clients, for hundreds."),
+]
+RayAddress = Annotated[
+    str,
+    Option(
+        help="Cluster of the ray engine.  \\[default: this machine]",
+        show_default=False,
+    ),
+]
+ClientCpus = Annotated[
+    float, Option(help="Cores of a virtual client at work, or a part of one.")
+]
+ClientGpus = Annotated[float, Option(help="Graphics cards of it, or a part of one.")]
 Partition = Annotated[
     str | None,
     Option(help=f"{', '.join(SCHEMES)}.  \\[default: the task's]"),
@@ -171,7 +192,8 @@ def run_settings(options: Mapping[str, Any]) -> RunSettings:
 
 
 # What may be said anew about a run that goes on: nothing that changes what it is.
-_RESUMABLE = {"resume", "rounds", "device", "keys", "node", "port", "json_output"}
+_ENGINE = {"engine", "node", "port", "ray_address", "client_cpus", "client_gpus"}
+_RESUMABLE = {"resume", "rounds", "device", "keys", "json_output"} | _ENGINE
 
 
 def check_resumable(context: Context) -> None:
@@ -194,7 +216,7 @@ def check_resumable(context: Context) -> None:
 
 
 _CHOICES = {
-    "engine": ("processes",),
+    "engine": ("processes", "ray"),
     "node": ("thin", "stock"),
     "device": ("auto", "cpu", "cuda"),
 }
@@ -212,3 +234,38 @@ def check_choices(**chosen: str) -> None:
             raise SettingsError(
                 f"unknown {name} {value!r}", f"known: {', '.join(known)}"
             )
+
+
+# Options of one engine that mean nothing to the other one.
+_OF_ENGINE = {
+    "processes": ("node", "port"),
+    "ray": ("ray_address", "client_cpus", "client_gpus"),
+}
+
+
+def ray_resources(context: Context) -> Resources | None:
+    """Return what virtual clients get; None for one process per client.
+
+    Raises:
+        SettingsError: If an option is given that the engine does not have, or no
+            machine could be enough.
+    """
+    values = context.params
+    for engine, names in _OF_ENGINE.items():
+        given = [
+            name.replace("_", "-")
+            for name in names
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        ]
+        if given and engine != values["engine"]:
+            raise SettingsError(
+                f"--engine {values['engine']} has no --{', --'.join(given)}",
+                f"leave it out, or use --engine {engine}",
+            )
+    if values["engine"] != "ray":
+        return None
+    resources = Resources(
+        values["ray_address"], values["client_cpus"], values["client_gpus"]
+    )
+    resources.check(values["device"])
+    return resources

@@ -5,6 +5,7 @@ writes one shard into each client's own folder and enrols all of them in a fresh
 """
 
 import fcntl
+import json
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -78,7 +79,7 @@ def prepare_for_flower(
     """
     task, params = settings.checked()
     shared = share_out(settings, task, tell)
-    folder, keyset = simulation_keys(params, keys)
+    folder, keyset = simulation_keys(params, keys, settings.clients)
     prepared = enrol(folder, Manifest(keyset, params), shared.shards, shared.test)
     link = data_home() / "prepared"
     fresh = link.with_name(f".prepared-{prepared.run_id}")
@@ -90,6 +91,7 @@ def prepare_for_flower(
 def simulation_keys(
     params: AggregationParams,
     folder: Path | None,
+    num_clients: int,
     tick: Callable[[], None] = lambda: None,
 ) -> tuple[Path, KeySet]:
     """Return keys for a run on this machine, made once and kept for the next one.
@@ -97,6 +99,7 @@ def simulation_keys(
     Args:
         params: What the keys must fit.
         folder: Keys to use instead; None for this machine's own.
+        num_clients: Clients of the run; a round may ask fewer.
         tick: Called while primes are searched.
 
     Raises:
@@ -104,19 +107,19 @@ def simulation_keys(
     """
     if folder is None:
         committee = f"{params.threshold}-of-{params.num_holders}"
-        name = f"{params.key_bits}-bits-{committee}-{params.max_contributors}-clients"
+        name = f"{params.key_bits}-bits-{committee}-{num_clients}-clients"
         folder = data_home() / "simulation" / _FORMAT / name
         if not folder.exists():
             with _only_one(folder):
                 if not folder.exists():
-                    _create(folder, params, tick)
+                    _create(folder, params, num_clients, tick)
     keys = read_keyset(folder)
     found = (
         keys.public_key.key_bits,
         keys.public_key.threshold,
         len(keys.roster.clients),
     )
-    wanted = (params.key_bits, params.threshold, params.max_contributors)
+    wanted = (params.key_bits, params.threshold, num_clients)
     if found != wanted:
         raise SettingsError(
             f"the keys at {folder} have {found[0]} bits, threshold {found[1]}, "
@@ -147,12 +150,13 @@ def enrol(
     check_policies(keyset, manifest)
     run_id = secrets.token_bytes(_RUN_ID_BYTES).hex()
     prepared = PreparedRun(run_id, keyset, manifest)
+    text = json.dumps(manifest.to_dict(), indent=1)
     try:
         for client_id, shard in enumerate(shards, start=1):
             own = prepared.client_folder(client_id) / "runs" / run_id
-            write_private(own / "manifest.json", manifest.to_dict())
+            write_private(own / "manifest.json", text)
             save_shard(own / "shard.npz", shard)
-        write_private(prepared.server_folder / "manifest.json", manifest.to_dict())
+        write_private(prepared.server_folder / "manifest.json", text)
         save_shard(prepared.server_folder / "test.npz", test)
     except OSError as error:
         prepared.forget()
@@ -160,10 +164,12 @@ def enrol(
     return prepared
 
 
-def _create(folder: Path, params: AggregationParams, tick: Callable[[], None]) -> None:
+def _create(
+    folder: Path, params: AggregationParams, num_clients: int, tick: Callable[[], None]
+) -> None:
     create_keyset(
         folder,
-        num_clients=params.max_contributors,
+        num_clients=num_clients,
         num_holders=params.num_holders,
         threshold=params.threshold,
         key_bits=params.key_bits,

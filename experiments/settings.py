@@ -2,9 +2,11 @@
 
 import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from crypto.errors import ParameterError
@@ -23,10 +25,15 @@ _LARGEST_FOR_PAILLIER: Final = 20_000
 
 
 @cache
-def default(name: str) -> Any:
-    """Return a default from `[tool.flwr.app.config]` in `pyproject.toml`."""
+def defaults() -> Mapping[str, Any]:
+    """Return the run configuration in `[tool.flwr.app.config]` of `pyproject.toml`."""
     config = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    return config["tool"]["flwr"]["app"]["config"][name]
+    return MappingProxyType(config["tool"]["flwr"]["app"]["config"])
+
+
+def default(name: str) -> Any:
+    """Return one of the `defaults`."""
+    return defaults()[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +44,7 @@ class RunSettings:
         task: Name of the task.
         protocol: What a client sends; empty for the task's own.
         clients: Simulated clients; the first `MAX_HOLDERS` are key holders.
+        sample: Clients asked in a round; 0 for all of them.
         rounds: Rounds to run.
         partition: How the data is shared out; None for the task's own way.
         data: Folder of the data, for tasks that need one.
@@ -63,6 +71,7 @@ class RunSettings:
     task: str
     protocol: str
     clients: int
+    sample: int
     rounds: int
     partition: str | None
     data: Path | None
@@ -116,7 +125,10 @@ class RunSettings:
     def _parameters(self, task: Task) -> AggregationParams:
         holders = min(self.clients, MAX_HOLDERS)
         threshold = self.threshold or default_threshold(holders)
-        needed = self.min_contributors or threshold
+        asked = self.sample or self.clients
+        # Of a sample, too, a third may be away.
+        usual = min(threshold, default_threshold(asked)) if self.sample else threshold
+        needed = self.min_contributors or usual
         try:
             return AggregationParams(
                 mode=self.protocol or default_protocol(task),
@@ -125,7 +137,7 @@ class RunSettings:
                 threshold=threshold,
                 max_corrupt=max(0, min(2 * threshold - holders - 1, needed - 2)),
                 min_contributors=needed,
-                max_contributors=self.clients,
+                max_contributors=asked,
                 value_bits=self.value_bits,
                 clip=self.clip or task.clip,
                 w_max=1 if task.equal_weights else task.w_max,
@@ -149,6 +161,11 @@ class RunSettings:
             raise SettingsError(
                 f"a run needs at least 2 clients, got {self.clients}",
                 "the sum over one client is that client's update",
+            )
+        if self.sample and not 1 < self.sample <= self.clients:
+            raise SettingsError(
+                f"sample must be 2 to {self.clients}, got {self.sample}",
+                "it is the number of clients asked in a round; 0 asks all of them",
             )
 
     def _check_numbers(self) -> None:
@@ -228,6 +245,7 @@ def default_run() -> RunSettings:
         task=default("task"),
         protocol=default("protocol"),
         clients=default("num-clients"),
+        sample=0,
         rounds=default("num-rounds"),
         partition=None,
         data=None,
@@ -274,7 +292,7 @@ def parameter_hint(error: ParameterError) -> str:
     text = str(error)
     options = ("threshold", "min-contributors", "value-bits", "clip", "holders")
     if text.startswith("max-contributors"):
-        return "change --clients"
+        return "change --clients or --sample"
     named = [name for name in options if text.startswith(name)] or ["threshold"]
     return "change --" + ("insecure-key-bits" if "key" in text[:8] else named[0])
 

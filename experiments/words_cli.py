@@ -151,7 +151,7 @@ def _read_words(path: Path) -> list[str]:
         words = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(
-            f"no vocabulary at {path}", "it is written when a run starts"
+            f"no vocabulary at {path}", f"a run on words has one; {_MAKE_ONE}"
         ) from None
     except (OSError, ValueError):
         words = None

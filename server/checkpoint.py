@@ -28,7 +28,21 @@ State = dict[str, Tensor]
 def save_checkpoint(
     folder: Path, state: State, moments: Moments, server_round: int
 ) -> None:
-    """Write the model of a round, and what its strategy remembers."""
+    """Write the model of a round, and what its strategy remembers.
+
+    Raises:
+        RunError: If it cannot be written; what was there before stays.
+    """
+    try:
+        _save(folder, state, moments, server_round)
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"cannot keep the model of round {server_round}: {error}",
+            f"make {folder} writable, with room in it",
+        ) from error
+
+
+def _save(folder: Path, state: State, moments: Moments, server_round: int) -> None:
     name = _MOMENTS.format(server_round)
     if moments:
         fresh = folder / f"{name}.new"

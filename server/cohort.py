@@ -32,15 +32,20 @@ from server.grid import FastGrid
 _HELLO_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 _RETRY_SECONDS = 5.0  # before a node is asked again whose answer was of no use
+# With more at once, hundreds of nodes would answer the last ones too late. Who takes
+# longer than this to answer keeps nobody else waiting.
+_HELLOS_AT_ONCE = 32
+_PROMPT_SECONDS = 2.0
 _MANY_REASONS = 3
 _PLAIN_WORD = re.compile(r"[\w./+-]{1,64}", re.ASCII)
 
 
 class _Question(NamedTuple):
-    """A hello on its way: the node asked, and the nonce only it was sent."""
+    """A hello on its way: the node asked, the nonce only it was sent, and when."""
 
     node: int
     nonce: bytes
+    sent: float
 
 
 class Cohort:
@@ -149,11 +154,20 @@ class Cohort:
     def _ask_newcomers(self) -> None:
         now = time.monotonic()
         known = {*self.nodes.values(), *(asked.node for asked in self._asked.values())}
-        # A nonce of its own each: an answer overheard elsewhere is of no use.
-        questions = [
-            _Question(node, secrets.token_bytes(NONCE_BYTES))
+        newcomers = [
+            node
             for node in self._grid.get_node_ids()
             if node not in known and self._not_before.get(node, now) <= now
+        ]
+        # Who was never asked comes first, or bad answers could keep good ones away.
+        newcomers.sort(key=lambda node: self._not_before.get(node, 0.0))
+        prompt = [
+            one for one in self._asked.values() if now - one.sent < _PROMPT_SECONDS
+        ]
+        # A nonce of its own each: an answer overheard elsewhere is of no use.
+        questions = [
+            _Question(node, secrets.token_bytes(NONCE_BYTES), now)
+            for node in newcomers[: max(0, _HELLOS_AT_ONCE - len(prompt))]
         ]
         ids = self._grid.push(hello for one in questions for hello in _hello(one))
         asked = {i: one for i, one in zip(ids, questions, strict=True) if i}

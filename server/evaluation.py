@@ -58,15 +58,16 @@ class Evaluation:
         network.load_state_dict(state)
         report = training.evaluate(network, self._test, self._config.task, device="cpu")
         language = {"perplexity": math.exp(min(report.loss, 700.0))}
+        seconds = time.monotonic() - started
+        self._keep(state, server_round)  # before anybody is told that it is there
         self._events.write(
             "evaluated",
             round=server_round,
             loss=report.loss,
             accuracy=report.accuracy,
-            seconds=time.monotonic() - started,
+            seconds=seconds,
             **(language if self._config.task.language else {}),
         )
-        self._keep(state, server_round)
         self._stop_early(state, report, server_round)
         return MetricRecord({"loss": report.loss, "accuracy": report.accuracy})
 

@@ -46,7 +46,7 @@ BAD_SETTINGS = [
     ("--protocol ckks", "unknown protocol 'ckks'", "hybrid, paillier, plain"),
     ("--protocol hybrid --clients 10000 --value-bits 24", "59 bits, and", "value-bits"),
     ("--clients 20000", "max-contributors must be 1 to 10000", "--clients"),
-    ("--engine ray", "unknown engine 'ray'", "processes"),
+    ("--engine mpi", "unknown engine 'mpi'", "processes, ray"),
     ("--node fast", "unknown node 'fast'", "thin, stock"),
     ("--device tpu", "unknown device 'tpu'", "auto, cpu, cuda"),
     ("--strategy fedfoo", "unknown strategy 'fedfoo'", "fedavg"),

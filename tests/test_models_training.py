@@ -241,7 +241,10 @@ def _distance(**changes: Any) -> float:
     start = initial_network(task, seed=1).parameters()
     end = _train(task, _shard("digits"), **changes)[0].parameters()
     return math.sqrt(
-        sum(float((a - b).detach().square().sum()) for a, b in zip(start, end, strict=True))
+        sum(
+            float((a - b).detach().square().sum())
+            for a, b in zip(start, end, strict=True)
+        )
     )
 
 

@@ -18,6 +18,7 @@ from crypto.identity import Identity
 from crypto.manifest import Manifest
 from crypto.provenance import PROTOCOL, code_digest
 from crypto.wire import Challenge, Hello
+from server import cohort
 from server.cohort import Cohort
 from server.errors import RunError
 from server.events import EventLog
@@ -230,6 +231,37 @@ def test_node_that_never_answers_does_not_keep_the_others_waiting(
     tmp_path: Path,
 ) -> None:
     group = Group({7: lambda _: None} | honest(), tmp_path)
+    assert len(group.gather()) == 5
+
+
+def test_no_more_than_a_few_hellos_wait_for_an_answer_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cohort, "_HELLOS_AT_ONCE", 2)
+    silent: dict[int, Node] = {i: lambda _: None for i in range(7)}
+    group = Group(silent | honest(), tmp_path)
+    assert not group.gather(needed=0)
+    assert len(group.grid.asked) == 2
+
+
+def test_silent_nodes_delay_the_others_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cohort, "_HELLOS_AT_ONCE", 2)
+    monkeypatch.setattr(cohort, "_PROMPT_SECONDS", 0.05)
+    monkeypatch.setattr(cohort, "_POLL_SECONDS", 0.02)
+    silent: dict[int, Node] = {i: lambda _: None for i in range(2)}
+    group = Group(silent | honest(), tmp_path)
+    assert len(group.gather()) == 5
+
+
+def test_bad_answers_do_not_keep_those_away_that_were_never_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cohort, "_HELLOS_AT_ONCE", 2)
+    monkeypatch.setattr(cohort, "_RETRY_SECONDS", 0.0)
+    strangers = {i: client(3, STRANGER) for i in range(2)}
+    group = Group(strangers | honest(), tmp_path)
     assert len(group.gather()) == 5
 
 

@@ -31,7 +31,10 @@ def command(config: Mapping[str, Any]) -> str:
     if not config.get("insecure"):
         settings.pop("key_bits", None)
     settings["device"] = config.get("device", "auto")
-    settings["node"] = config.get("node", "thin")
+    engine = ("engine", "ray_address", "client_cpus", "client_gpus")
+    settings |= {name: config.get(name) for name in engine}
+    if not settings["engine"]:
+        settings["node"] = config.get("node", "thin")
     words = ["unseen", "run"]
     for name, value in settings.items():
         words += _option(_OPTIONS.get(name, name.replace("_", "-")), value)
