@@ -78,17 +78,9 @@ def run(  # noqa: PLR0917 - typer passes options by name
     o.check_choices(engine=engine, node=node, device=device)
     ray = o.ray_resources(ctx)
     _warn(settings, settings.checked()[1])
-    _launch(
-        settings,
-        resume or out or _new_folder(settings.task),
-        json_output=json_output,
-        keys=keys,
-        stock_node=node == "stock",
-        device=device,
-        port=port,
-        resume_after=after,
-        ray=ray,
-    )
+    folder = resume or out or _new_folder(settings.task)
+    where = {"device": device, "port": port, "stock_node": node == "stock", "ray": ray}
+    _launch(settings, folder, json_output, keys=keys, resume_after=after, **where)
 
 
 @app.command()
@@ -198,7 +190,10 @@ def _warn(settings: RunSettings, params: AggregationParams) -> None:
 
 
 def _launch(
-    settings: RunSettings, out: Path, *, json_output: bool, **options: Any
+    settings: RunSettings,
+    out: Path,
+    json_output: bool,
+    **options: Any,
 ) -> None:
     # Imported here: the launcher loads Flower, and --help should not wait for it.
     from experiments.launch import Launcher  # noqa: PLC0415

@@ -27,6 +27,7 @@ from experiments.sharing import share_out
 from experiments.simulation.engine import RayEngine
 from experiments.simulation.job import Job
 from experiments.simulation.resources import Resources
+from experiments.summary import write_history
 from models.tasks import Task
 from server.checkpoint import MODEL
 from server.events import EventLog
@@ -133,7 +134,7 @@ class Launcher:
             raise
         except KeyboardInterrupt:
             self._fail("Interrupted", "stopped by the user", "")
-            self._show_views()
+            write_history(self.out)  # the page takes longer than a person waits
             self._finish(viewer)
             raise
         finally:

@@ -61,7 +61,13 @@ RayAddress = Annotated[
 ClientCpus = Annotated[
     float, Option(help="Cores of a virtual client at work, or a part of one.")
 ]
-ClientGpus = Annotated[float, Option(help="Graphics cards of it, or a part of one.")]
+ClientGpus = Annotated[
+    float,
+    Option(
+        help="Graphics cards of it, or a part of one.  \\[default: none]",
+        show_default=False,
+    ),
+]
 Partition = Annotated[
     str | None,
     Option(help=f"{', '.join(SCHEMES)}.  \\[default: the task's]"),

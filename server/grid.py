@@ -14,7 +14,7 @@ import httpx
 from flwr.app import Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
-from flwr.supercore.inflatable.inflatable_utils import pull_objects
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError, pull_objects
 from flwr.supercore.run import Run
 
 # A request costs the SuperLink 3 to 5 ms: poll often only while replies come in, and
@@ -23,6 +23,7 @@ _SHORTEST_POLL_SECONDS = 0.05
 _LONGEST_POLL_SECONDS = 0.25
 _POLLS_IN_SILENCE = 5  # a pause is this part of the time since the last reply
 _POLLS_AT_ONCE = 8
+_PUSHES = 3
 
 # A reply is announced before its objects are uploaded. Flower then waits 1, 2,
 # 4 .. 10 s before it looks again, and offers no setting.
@@ -198,15 +199,22 @@ class FastGrid(Grid):
         batch = list(messages)
         if not batch:
             return []
-        try:
-            pushed = list(self._grid.push_messages(batch))
-        except httpx.HTTPStatusError:
-            # A SuperLink that was away for longer than the messages live calls them
-            # malformed. Nobody answers them: the round fails, and not the run.
-            if not any(_has_expired(message) for message in batch):
-                raise
-            pushed = []
-        return [message_id or "" for message_id in pushed or [""] * len(batch)]
+        for _ in range(_PUSHES):
+            try:
+                return [
+                    message_id or "" for message_id in self._grid.push_messages(batch)
+                ]
+            except ObjectPushError:
+                # A SuperLink that was started again has forgotten who was pushing.
+                continue
+            except httpx.HTTPStatusError:
+                # One that was away for longer than the messages live calls them
+                # malformed.
+                if not any(_has_expired(message) for message in batch):
+                    raise
+                break
+        # Nobody answers them: the round fails, and not the run.
+        return [""] * len(batch)
 
     def collect(self, message_ids: Iterable[str], *, deadline: float | None) -> Replies:
         """Return the replies to pushed messages as they arrive.

@@ -14,6 +14,7 @@ import httpx
 import pytest
 import torch
 from flwr.app import ConfigRecord, Message, Metadata, RecordDict
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -314,6 +315,27 @@ def test_messages_that_outlived_an_outage_end_no_run(age: float) -> None:
         assert Away().push([sent, sent]) == ["", ""]
 
 
+class Forgetful(FastGrid):
+    """A SuperLink that was started again while messages were pushed."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(self)
+        self._failures = failures
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        self._failures -= 1
+        if self._failures >= 0:
+            raise ObjectPushError("object", 1, "session")
+        return ["id" for _ in messages]
+
+
+@pytest.mark.parametrize(("failures", "ids"), [(0, "id"), (1, "id"), (9, "")])
+def test_a_push_that_was_forgotten_is_tried_again(failures: int, ids: str) -> None:
+    metadata = Metadata(0, "", 0, 1, "", "1", time.time(), 10.0, "train")
+    sent: Message = Message(content=RecordDict(), metadata=metadata)  # type: ignore[call-overload]
+    assert Forgetful(failures).push([sent]) == [ids]
+
+
 @pytest.fixture
 def app_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "app"
@@ -336,6 +358,7 @@ def test_superlink_is_started_again_as_often_as_allowed(
         address = engine.address
         submit(engine, out, [[["train", 0]], [["train", 3]]], nodes=1)
         wait_until(Path(f"{out}.part").exists, seconds=60)
+        time.sleep(1)  # the second round's message is out, and its client trains 3 s
         died = engine.processes[0].pid
         os.kill(died, signal.SIGKILL)
         wait_until(lambda: engine.processes[0].returncode is not None, seconds=5)

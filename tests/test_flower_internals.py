@@ -29,6 +29,10 @@ CALLABLES = [
         "max_retries max_wait_time",
     ),
     (
+        "flwr.supercore.inflatable.inflatable_utils.ObjectPushError",
+        "object_id run_id session_id",
+    ),
+    (
         "flwr.supercore.inflatable.inflatable_utils.pull_objects",
         "object_ids pull_object_fn max_concurrent_pulls max_time "
         "max_tries_per_object initial_backoff backoff_cap",

@@ -74,12 +74,12 @@ class Run:
         return self.process.returncode
 
 
-def start(home: Path) -> Run:
+def start(home: Path, rounds: int = 1) -> Run:
     public_key, shares = deal(P, Q, num_holders=CLIENTS, threshold=6)
     write_keyset(
         home / "keys", public_key, shares, num_clients=CLIENTS, purpose=SIMULATION
     )
-    options = f"--engine ray --clients {CLIENTS} --sample {SAMPLE} --rounds 1"
+    options = f"--engine ray --clients {CLIENTS} --sample {SAMPLE} --rounds {rounds}"
     process = subprocess.Popen(
         [
             *(UNSEEN, "run", *options.split(), "--insecure-key-bits", "512"),
@@ -146,7 +146,7 @@ def test_run_says_how_to_repeat_it_with_its_engine(done: Run) -> None:
 
 @pytest.mark.integration
 def test_stopped_run_leaves_no_process_behind(tmp_path: Path) -> None:
-    run = start(tmp_path)
+    run = start(tmp_path, rounds=50)
     end = time.monotonic() + 200
     while not run.events("run_started"):
         assert time.monotonic() < end
