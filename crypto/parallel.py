@@ -42,7 +42,7 @@ def process_map(
 @cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(
-        max_workers=_usable_cores(),
+        max_workers=usable_cores(),
         thread_name_prefix="crypto",
         initializer=_release_interpreter,
     )
@@ -51,13 +51,14 @@ def _threads() -> ThreadPoolExecutor:
 @cache
 def _processes() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
-        max_workers=_usable_cores(),
+        max_workers=usable_cores(),
         mp_context=get_context("spawn"),  # a fork would copy locks of other threads
         initializer=_end_with_parent,
     )
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Count this machine's cores, or those of the container this is in."""
     if hasattr(os, "sched_getaffinity"):  # a container may have fewer than the machine
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -69,6 +69,7 @@ def run(  # noqa: PLR0917 - typer passes options by name
     keys: o.Keys = None,
     node: o.Node = "thin",
     port: o.Port = None,
+    superlink_restarts: o.SuperlinkRestarts = 0,
     insecure_key_bits: o.InsecureKeyBits = None,
     resume: o.Resume = None,
     json_output: o.Json = False,
@@ -80,6 +81,7 @@ def run(  # noqa: PLR0917 - typer passes options by name
     _warn(settings, settings.checked()[1])
     folder = resume or out or _new_folder(settings.task)
     where = {"device": device, "port": port, "stock_node": node == "stock", "ray": ray}
+    where["restarts"] = superlink_restarts
     _launch(settings, folder, json_output, keys=keys, resume_after=after, **where)
 
 

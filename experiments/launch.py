@@ -33,8 +33,6 @@ from server.checkpoint import MODEL
 from server.events import EventLog
 
 _CHECK_SECONDS = 0.5
-# Starting it again needs a database, and that doubles the seconds of a round.
-_SUPERLINK_RESTARTS = 0
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -52,6 +50,7 @@ class Launcher:
         resume_after: Round after which the run in the folder goes on; None for a new
             run.
         ray: What virtual clients get of a Ray; None for a process per client.
+        restarts: How often a SuperLink that died is started again.
 
     Attributes:
         out: The run folder.
@@ -70,6 +69,7 @@ class Launcher:
         port: int | None = None,
         resume_after: int | None = None,
         ray: Resources | None = None,
+        restarts: int = 0,
     ) -> None:
         self._settings = settings
         self._folder = RunFolder(out)
@@ -81,6 +81,7 @@ class Launcher:
         self._port = port
         self._resume_after = resume_after
         self._ray = ray
+        self._restarts = restarts
         self.complaint = ""
         self._events = EventLog(self.out / "events.jsonl")
         self._done = threading.Event()
@@ -222,7 +223,7 @@ class Launcher:
             ],
             node=self._node,
             port=self._port,
-            restarts=_SUPERLINK_RESTARTS,
+            restarts=self._restarts,
         )
 
     def _watch(self, engine: ProcessEngine | RayEngine) -> None:

@@ -167,6 +167,15 @@ Port = Annotated[
     int | None,
     Option(min=1, max=65535, help="Port of the SuperLink.  \\[default: a free one]"),
 ]
+SuperlinkRestarts = Annotated[
+    int,
+    Option(
+        min=0,
+        help="Start a SuperLink that died again, so often; it then keeps a database, "
+        "and rounds take about twice as long.  \\[default: never]",
+        show_default=False,
+    ),
+]
 InsecureKeyBits = Annotated[
     int | None, Option(help="A smaller key, for trying things out only.")
 ]
@@ -198,7 +207,11 @@ def run_settings(options: Mapping[str, Any]) -> RunSettings:
 
 
 # What may be said anew about a run that goes on: nothing that changes what it is.
-_ENGINE = {"engine", "node", "port", "ray_address", "client_cpus", "client_gpus"}
+_OF_ENGINE = {
+    "processes": ("node", "port", "superlink_restarts"),
+    "ray": ("ray_address", "client_cpus", "client_gpus"),
+}
+_ENGINE = {"engine"}.union(*_OF_ENGINE.values())
 _RESUMABLE = {"resume", "rounds", "device", "keys", "json_output"} | _ENGINE
 
 
@@ -243,10 +256,6 @@ def check_choices(**chosen: str) -> None:
 
 
 # Options of one engine that mean nothing to the other one.
-_OF_ENGINE = {
-    "processes": ("node", "port"),
-    "ray": ("ray_address", "client_cpus", "client_gpus"),
-}
 
 
 def ray_resources(context: Context) -> Resources | None:

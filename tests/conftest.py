@@ -1,6 +1,7 @@
 """What every test gets: a private home, and a Flower that phones nobody."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,9 @@ os.environ["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] = "1"
 
 # Before the first import of the Hub's library: no test asks the real one.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# A shell's background job ignores Ctrl-C, and so would every program under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.attack_table"]
 

@@ -218,7 +218,7 @@ def test_work_runs_on_every_core_where_the_system_cannot_say_which(
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
 
-    assert parallel._usable_cores() == 3
+    assert parallel.usable_cores() == 3
 
 
 def test_parallel_results_are_in_order() -> None:

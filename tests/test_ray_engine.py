@@ -18,6 +18,7 @@ import pytest
 
 from crypto.dealer import deal
 from crypto.manifest import SIMULATION
+from crypto.parallel import usable_cores
 from crypto.params import AggregationParams
 from experiments import cli
 from experiments.errors import SettingsError
@@ -26,7 +27,7 @@ from experiments.report import repeat
 from experiments.settings import default_run
 from experiments.simulation.__main__ import main
 from experiments.simulation.job import ERROR, READY, Job
-from experiments.simulation.resources import Resources, usable_cores
+from experiments.simulation.resources import Resources
 from tests.federation import P, Q
 
 UNSEEN = str(Path(sys.executable).with_name("unseen"))

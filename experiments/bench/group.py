@@ -1,7 +1,6 @@
 """Five clients of the end-to-end benchmark: their keys, their app, their runs."""
 
 import resource
-import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from crypto.manifest import SIMULATION, Manifest
 from crypto.params import AggregationParams
+from experiments.bench.app import write_app
 from experiments.bench.scene import (
     CLIENTS,
     BenchError,
@@ -23,7 +23,7 @@ from experiments.engine import ClientSpec, ProcessEngine
 from experiments.keysets import write_keyset
 from experiments.prepare import PreparedRun, enrol
 from experiments.progress import follow
-from experiments.settings import PROJECT, default
+from experiments.settings import default
 from models.shards import Shard
 
 MODES: Final = ("plain", "hybrid")
@@ -31,22 +31,8 @@ _ROUNDS: Final = 3  # in a run; the first fills caches and is left out
 _CHECK_SECONDS: Final = 0.2
 _LIMIT_SECONDS: Final = 600.0
 
-_APP: Final = """
-[project]
-name = "unseen-bench"
-version = "0.1.0"
-description = "The end-to-end benchmark"
-license = { file = "LICENSE" }
-requires-python = ">=3.11"
-dependencies = ["flwr>=1.41.0,<1.42"]
-[tool.flwr.app]
-publisher = "unseen"
-fab-format-version = 1
-flwr-version-target = "1.41.0"
-[tool.flwr.app.components]
-serverapp = "experiments.bench.lstm:server"
-clientapp = "experiments.bench.lstm:client"
-[tool.flwr.app.config]
+_MODULE: Final = "experiments.bench.lstm"
+_CONFIG: Final = """
 train-seconds = 0.0
 server-dir = ""
 num-rounds = 0
@@ -87,9 +73,7 @@ class Group:
             purpose=SIMULATION,
         )
         self._app = folder / "app"
-        self._app.mkdir()
-        (self._app / "pyproject.toml").write_text(_APP)
-        shutil.copy(PROJECT / "LICENSE", self._app)
+        write_app(self._app, _MODULE, _CONFIG)
         self._runs = 0
 
     def enrol(self, mode: str) -> PreparedRun:
@@ -117,7 +101,7 @@ class Group:
             self._app,
             self._folder / f"logs-{self._runs}",
             clients,
-            app="experiments.bench.lstm:client",
+            app=f"{_MODULE}:client",
         ) as engine:
             engine.start()
             engine.submit(

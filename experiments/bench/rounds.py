@@ -7,7 +7,6 @@ per client. CPU seconds are of all processes together.
 """
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -22,9 +21,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from experiments.bench.app import write_app
 from experiments.bench.scene import BenchError
 from experiments.engine import ClientSpec, ProcessEngine
-from experiments.settings import PROJECT
 
 Kind = Literal["stock", "thin"]
 KINDS: Final[tuple[Kind, ...]] = ("stock", "thin")
@@ -32,22 +31,8 @@ _LIMIT_SECONDS: Final = 600.0
 _POLL_SECONDS: Final = 0.02
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
-_APP: Final = """
-[project]
-name = "unseen-rounds"
-version = "0.1.0"
-description = "Rounds in which nobody computes"
-license = { file = "LICENSE" }
-requires-python = ">=3.11"
-dependencies = ["flwr>=1.41.0,<1.42"]
-[tool.flwr.app]
-publisher = "unseen"
-fab-format-version = 1
-flwr-version-target = "1.41.0"
-[tool.flwr.app.components]
-serverapp = "experiments.bench.noop:server"
-clientapp = "experiments.bench.noop:client"
-[tool.flwr.app.config]
+_MODULE: Final = "experiments.bench.noop"
+_CONFIG: Final = """
 clients = 0
 num-rounds = 0
 ours = false
@@ -79,9 +64,7 @@ def measure(kind: Kind, num_clients: int, num_rounds: int, folder: Path) -> Cost
         BenchError: If they do not end, or a client does not answer.
     """
     app = folder / "app"
-    app.mkdir(parents=True)
-    (app / "pyproject.toml").write_text(_APP)
-    shutil.copy(PROJECT / "LICENSE", app)
+    write_app(app, _MODULE, _CONFIG)
     events = folder / "events"
     events.touch()
     clients = [
@@ -96,7 +79,7 @@ def measure(kind: Kind, num_clients: int, num_rounds: int, folder: Path) -> Cost
     }
     started = time.monotonic()
     engine = ProcessEngine(
-        app, folder / "logs", clients, node=kind, app="experiments.bench.noop:client"
+        app, folder / "logs", clients, node=kind, app=f"{_MODULE}:client"
     )
     with engine:
         engine.start()

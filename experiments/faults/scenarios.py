@@ -197,7 +197,7 @@ TRIALS = (
     _CLIENTS,
     Trial(
         name="superlink",
-        options=("--rounds", "4", *_FOUR),
+        options=("--rounds", "4", *_FOUR, "--superlink-restarts", "3"),
         disturb=_kill_the_superlink,
         scenarios=(
             Scenario(

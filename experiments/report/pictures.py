@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from experiments.report.samples import decide
+from experiments.report.samples import Prediction, decide
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,25 +22,14 @@ _COLOURS: Final = (3, 4)  # channels that make a picture coloured
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(Prediction):
     """One image and what the model takes it for.
 
     Attributes:
         source: The image as a data URI.
-        predicted: The label the model gives.
-        truth: The label it has.
-        probability: How sure the model is, in ``[0, 1]``.
     """
 
     source: str
-    predicted: int
-    truth: int
-    probability: float
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the model is right."""
-        return self.predicted == self.truth
 
 
 @dataclass(frozen=True)

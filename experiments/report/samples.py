@@ -28,6 +28,26 @@ FILE: Final = "samples.npz"
 MAX_SAMPLES: Final = 48
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What the model takes one example for.
+
+    Attributes:
+        predicted: The label the model gives.
+        truth: The label it has.
+        probability: How sure the model is, in ``[0, 1]``.
+    """
+
+    predicted: int
+    truth: int
+    probability: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the model is right."""
+        return self.predicted == self.truth
+
+
 class NoSamplesError(Exception):
     """There is nothing to show; the text is a sentence for the page."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from experiments.report.samples import NoSamplesError, decide
+from experiments.report.samples import NoSamplesError, Prediction, decide
 from models.shards import Shard
 
 if TYPE_CHECKING:
@@ -41,27 +41,16 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(Prediction):
     """One text and what the model takes it for.
 
     Attributes:
         words: The words that moved the model most, strongest first.
         num_words: Known words of the text.
-        predicted: The label the model gives.
-        truth: The label it has.
-        probability: How sure the model is, in ``[0, 1]``.
     """
 
     words: list[Word]
     num_words: int
-    predicted: int
-    truth: int
-    probability: float
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the model is right."""
-        return self.predicted == self.truth
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from crypto.parallel import usable_cores
 from experiments.simulation.job import ERROR, READY, RUN, Job, put
-from experiments.simulation.resources import Resources, usable_cores
+from experiments.simulation.resources import Resources
 
 _POLL_SECONDS = 0.05
 

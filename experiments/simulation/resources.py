@@ -1,9 +1,9 @@
 """What the virtual clients of a run get: a machine or a cluster, and a part of it."""
 
 import math
-import os
 from dataclasses import dataclass
 
+from crypto.parallel import usable_cores
 from experiments.errors import SettingsError
 
 
@@ -60,10 +60,3 @@ class Resources:
                 "virtual clients see no graphics card unless they ask for one",
                 "add --client-gpus 1, or a fraction such as 0.25",
             )
-
-
-def usable_cores() -> int:
-    """Count this machine's cores, or those of the container this is in."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
