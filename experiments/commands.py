@@ -3,13 +3,14 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import processes
 
 _PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_THIN_NODE = (sys.executable, "-P", "-m", "clients.node")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def thin_node_command(
 ) -> list[str]:
     """Return the command of our own node."""
     return [
-        *(sys.executable, "-P", "-m", "clients.node"),
+        *_THIN_NODE,
         *("--insecure", "--superlink", superlink),
         *("--client-dir", str(client.client_dir.resolve())),
         *("--run-id", client.run_id, "--device", client.device),
@@ -46,6 +47,12 @@ def thin_node_command(
         *("--num-partitions", str(num_clients)),
         *("--app", app),
     ]
+
+
+def thin_node_arguments(command: Sequence[str]) -> list[str] | None:
+    """Return the arguments of a command of our own node; None if it is another's."""
+    size = len(_THIN_NODE)
+    return list(command[size:]) if tuple(command[:size]) == _THIN_NODE else None
 
 
 def stock_node_command(
@@ -62,6 +69,17 @@ def stock_node_command(
         *("--insecure", "--superlink", superlink),
         *("--host", "127.0.0.1", "--port", str(processes.free_port())),
         *("--node-config", node_config),
+    ]
+
+
+def serverapp_command(*, superlink: str, ca: Path, token: str) -> list[str]:
+    """Return the command of a server whose SuperLink is on another machine."""
+    return [
+        *_script("flwr-serverapp"),
+        *("--runtime-api-address", superlink),
+        *("--root-certificates", str(ca)),
+        *("--token", token),
+        *("--parent-pid", str(os.getpid())),
     ]
 
 

@@ -7,9 +7,7 @@ the server runs the installed code, as the clients do.
 
 import logging
 import os
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from experiments import commands, processes
 from experiments.commands import ClientSpec
+from experiments.process_group import ProcessGroup
 from experiments.processes import EngineError
 
 if TYPE_CHECKING:
@@ -91,9 +90,7 @@ class ProcessEngine:
         self._database = database
         self._restarts = self._restarts_left = restarts
         self._env = dict(env or {})
-        self._home: Path | None = None
-        self._watchdog: subprocess.Popen[bytes] | None = None
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._group: ProcessGroup | None = None
         self._reported: set[str] = set()
         self._revived: list[ProcessInfo] = []
         self._control: ControlClient | None = None
@@ -122,7 +119,7 @@ class ProcessEngine:
         """The children started by this engine, SuperLink first."""
         return tuple(
             ProcessInfo(name, child.pid, child.poll())
-            for name, child in self._children.items()
+            for name, child in self._group or ()
         )
 
     def start(self) -> None:
@@ -217,47 +214,30 @@ class ProcessEngine:
         if self._control is not None:
             self._control.close()
             self._control = None
-        for child in self._children.values():
-            child.terminate()
-        if self._home is not None:
-            processes.sweep(self._home)
-        for child in self._children.values():
-            try:
-                child.wait(processes.GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        if self._watchdog is not None:
-            self._watchdog.communicate()  # closes its input: it cleans up and ends
-            self._watchdog = None
-        if self._home is not None:
-            shutil.rmtree(self._home, ignore_errors=True)
-            self._home = None
+        if self._group is not None:
+            self._group.stop()
         self._run_id = None
 
     def _start_once(self) -> None:
         self._port = self._requested_port or processes.free_port()
-        self._home = Path(tempfile.mkdtemp(prefix="unseen-")).resolve()
-        self._watchdog = processes.start_watchdog(self._home)
-        self._children = {}
+        self._group = ProcessGroup(self._logs_dir, app_dir=self._app_dir, env=self._env)
         self._reported = set()
         self._revived, self._restarts_left = [], self._restarts
-        commands.write_server_command(
-            self._home / "bin", log_file=self._logs_dir / "server.log"
-        )
-        self._start_superlink(self._home)
+        self._start_superlink(self._group)
         for client in self._clients:
-            self._start_child(
-                self._home, f"client-{client.client_id}", self._node_command(client)
+            self._group.start_client(
+                f"client-{client.client_id}",
+                self._node_command(client),
+                app=self._app,
             )
-        self._wait_for_superlink()
+        self._wait_for_superlink(self._group)
 
-    def _start_superlink(self, home: Path) -> None:
+    def _start_superlink(self, group: ProcessGroup) -> None:
         database = self._database
         if database is None and self._restarts:
-            database = home / "superlink.sqlite"
+            database = group.home / "superlink.sqlite"
         command = commands.superlink_command(port=self._port, database=database)
-        self._start_child(home, "superlink", command)
+        group.start("superlink", command)
 
     def _revive_superlink(self, *, patience: float = 0.0) -> bool:
         """Start a dead SuperLink again.
@@ -271,9 +251,9 @@ class ProcessEngine:
         Raises:
             EngineError: If it has died too often, or does not come back.
         """
-        link = self._children.get("superlink")
-        if link is None or self._home is None:
+        if self._group is None or self._group.is_stopped:
             return False
+        link = self._group["superlink"]
         try:
             link.wait(patience)
         except subprocess.TimeoutExpired:
@@ -283,9 +263,9 @@ class ProcessEngine:
             raise EngineError(died, hint=self._see("superlink"))
         self._restarts_left -= 1
         self._revived.append(ProcessInfo("superlink", link.pid, link.returncode))
-        self._start_superlink(self._home)
+        self._start_superlink(self._group)
         try:
-            self._wait_for_superlink()
+            self._wait_for_superlink(self._group)
         except _PortTakenError:
             raise EngineError(
                 f"{died}, and somebody took its port", hint=self._see("superlink")
@@ -304,25 +284,12 @@ class ProcessEngine:
             num_clients=len(self._clients),
         )
 
-    def _start_child(self, home: Path, name: str, command: Sequence[str]) -> None:
-        (home / name).mkdir(exist_ok=True)
-        env = commands.child_env(
-            home / name,
-            commands_dir=home / "bin",
-            app_dir=self._app_dir,
-            extra=self._env,
-        )
-        log_file = self._logs_dir / f"{name}.log"
-        self._children[name] = processes.start_child(
-            command, env=env, log_file=log_file
-        )
-
-    def _wait_for_superlink(self) -> None:
+    def _wait_for_superlink(self, group: ProcessGroup) -> None:
         opener = build_opener(ProxyHandler({}))
         self._get_control()  # its import takes about as long as the SuperLink
         deadline = time.monotonic() + SUPERLINK_START_SECONDS
         while time.monotonic() < deadline:
-            returncode = self._children["superlink"].poll()
+            returncode = group["superlink"].poll()
             if returncode is not None:
                 if not processes.is_port_free(self._port):
                     raise _PortTakenError
@@ -363,9 +330,9 @@ class ProcessEngine:
             )
 
     def _is_server_alive(self) -> bool:
-        if self._home is None or not processes.CAN_FIND:
+        if self._group is None or not processes.CAN_FIND:
             return True
-        found = processes.find_processes(self._home)
+        found = processes.find_processes(self._group.home)
         return any("flwr-serverapp" in command for command in found.values())
 
     def _see(self, name: str) -> str:

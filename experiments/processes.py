@@ -24,6 +24,7 @@ from pathlib import Path
 GRACE_SECONDS = 10.0
 CAN_FIND = Path("/proc/self/environ").exists()
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _SCRIPT = (sys.executable, "-I", "-S", str(Path(__file__).resolve()))
 
 
@@ -36,7 +37,11 @@ class EngineError(Exception):
 
 
 def start_child(
-    command: Sequence[str], *, env: Mapping[str, str], log_file: Path
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    log_file: Path,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a process that ends with this one.
 
@@ -48,6 +53,7 @@ def start_child(
         command: Absolute path of the program and its arguments.
         env: The whole environment.
         log_file: Gets standard output and standard error, appended.
+        pass_fds: File descriptors that it keeps.
     """
     with log_file.open("ab") as log:
         return subprocess.Popen(
@@ -57,6 +63,7 @@ def start_child(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
 
 
@@ -107,6 +114,20 @@ def sweep(home: Path, *, grace_seconds: float = GRACE_SECONDS) -> None:
         time.sleep(0.05)
 
 
+def end_with(parent: int) -> None:
+    """Let the kernel end this process with its parent."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before the line above
+        sys.exit(1)
+
+
+def name_process(name: str) -> None:
+    """Call this process by its name in `ps` and `pgrep`: at most 15 bytes of it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
+
+
 def free_port() -> int:
     """Return a loopback port that nobody listens on at this moment."""
     with socket.socket() as probe:
@@ -136,10 +157,7 @@ def _signal(pids: set[int], number: signal.Signals) -> None:
 
 def _exec(launcher: int, command: list[str]) -> None:
     """Become `command`, to be ended by the kernel when the launcher dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != launcher:  # it died before the line above
-        sys.exit(1)
+    end_with(launcher)
     os.execv(command[0], command)  # noqa: S606
 
 

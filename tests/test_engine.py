@@ -236,7 +236,7 @@ def test_no_process_reports_updates_installs_or_listens_outside(
 
     wait_until(lambda: "flwr-serverapp --" in commands(), seconds=30)
     found = processes.find_processes(home)
-    assert len(found) == 5  # SuperLink, SuperExec, server, two clients
+    assert len(found) == 6  # SuperLink, SuperExec, server, fork server, two clients
     for pid, command in found.items():
         env = psutil.Process(pid).environ()
         assert env["FLWR_TELEMETRY_ENABLED"] == "0"
@@ -332,7 +332,7 @@ time.sleep(100)
     with launcher, launcher.stdout:
         home = home_of(int(launcher.stdout.readline()))
         wait_until(Path(f"{out}.part").exists, seconds=40)
-        assert len(processes.find_processes(home)) == 5
+        assert len(processes.find_processes(home)) == 6
         launcher.kill()
     wait_until(lambda: not processes.find_processes(home), seconds=30)
     wait_until(lambda: not home.exists(), seconds=5)

@@ -500,7 +500,7 @@ def test_large_messages_travel_as_arrays_with_the_same_result(
 
 
 @pytest.mark.parametrize(
-    "text", [b"\x1b[31m 4711 cancer", b"LookupError", b"Patient4711", b"\xff", b""]
+    "text", [b"\x1b[31m jane cancer", b"LookupError", b"PatientJane", b"\xff", b""]
 )
 def test_an_error_that_is_not_one_of_ours_is_not_repeated(
     text: bytes, tmp_path: Path
@@ -518,7 +518,8 @@ def test_an_error_that_is_not_one_of_ours_is_not_repeated(
         tamper=tamper,
     )
     federation.run(np.zeros(4, dtype=np.float32), events=events)
-    assert "4711" not in events.read_text()
+    # A word, not a number: the times in there have many digits.
+    assert "jane" not in events.read_text().lower()
     refused = [e for e in read(events) if e["event"] == "refused"]
     assert {(e["by"], e["code"], e["error"]) for e in refused} == {
         ("client 3", "", "UnnamedError")

@@ -103,8 +103,8 @@ class Run:
     def kill_client(self, client_id: int) -> None:
         (pid,) = (
             pid
-            for pid, command in self.processes().items()
-            if "clients.node" in command and f"/client-{client_id} " in command
+            for pid in self.processes()
+            if Path(f"/proc/{pid}/comm").read_text() == f"client-{client_id}\n"
         )
         os.kill(pid, signal.SIGKILL)
 
@@ -299,7 +299,8 @@ def test_normal_run_prints_a_table_and_keeps_its_folder(encrypted: TappedRun) ->
         *("report.html", "samples.npz", "tensorboard"),
     }
     assert {path.name for path in (encrypted.out / "logs").iterdir()} == {
-        *("superlink.log", "server.log", *(f"client-{i}.log" for i in range(1, 6)))
+        *("superlink.log", "server.log", "clients.log"),
+        *(f"client-{i}.log" for i in range(1, 6)),
     }
     assert encrypted.events()[-1]["event"] == "run_finished"
     assert encrypted.events()[-1]["rounds_opened"] == ROUNDS

@@ -14,6 +14,7 @@ import numpy as np
 from flwr.app import ArrayRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
+from numpy.typing import NDArray
 
 _NUM_FLOATS: Final = 100_000  # 0.4 MB
 _TIMEOUT_SECONDS: Final = 120.0
@@ -31,12 +32,17 @@ def _answer(message: Message, _: Context) -> Message:
 def _main(grid: Grid, context: Context) -> None:
     run = context.run_config
     nodes = _wait_for_nodes(grid, int(run["clients"]))
-    content = RecordDict({"a": ArrayRecord([np.zeros(_NUM_FLOATS, "f4")])})
     with Path(str(run["events"])).open("a", buffering=1, encoding="utf-8") as events:
-        for _ in range(int(run["num-rounds"])):
+        for number in range(int(run["num-rounds"])):
+            # Flower addresses objects by their content: the same would travel once.
+            content = RecordDict({"a": ArrayRecord([_model(number)])})
             started = time.monotonic()
             replies = _send(grid, content, nodes, ours=bool(run["ours"]))
             events.write(f"{replies} {time.monotonic() - started}\n")
+
+
+def _model(seed: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random(_NUM_FLOATS, dtype=np.float32)
 
 
 def _wait_for_nodes(grid: Grid, wanted: int) -> list[int]:

@@ -30,6 +30,7 @@ KINDS: Final[tuple[Kind, ...]] = ("stock", "thin")
 _LIMIT_SECONDS: Final = 600.0
 _POLL_SECONDS: Final = 0.02
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PARTS: Final = ("SuperLink", "server", "clients")
 
 _MODULE: Final = "experiments.bench.noop"
 _CONFIG: Final = """
@@ -47,13 +48,14 @@ class Cost:
     Attributes:
         start_seconds: From the first process to the end of the first round.
         round_seconds: Median of the rounds after the first.
-        round_cpu_seconds: Of all processes, per round after the first.
+        round_cpu_seconds: Of the SuperLink, the server and the clients, per round
+            after the first.
         total_seconds: With the stop of all processes.
     """
 
     start_seconds: float
     round_seconds: float
-    round_cpu_seconds: float
+    round_cpu_seconds: dict[str, float]
     total_seconds: float
 
 
@@ -92,39 +94,58 @@ def measure(kind: Kind, num_clients: int, num_rounds: int, folder: Path) -> Cost
     return Cost(
         start_seconds=first - started,
         round_seconds=median(float(seconds) for _, seconds in lines[1:]),
-        round_cpu_seconds=(cpu_last - cpu_first) / (num_rounds - 1),
+        round_cpu_seconds={
+            name: (cpu_last[name] - cpu_first[name]) / (num_rounds - 1)
+            for name in _PARTS
+        },
         total_seconds=time.monotonic() - started,
     )
 
 
-def _wait_for(events: Path, count: int, engine: ProcessEngine) -> tuple[float, float]:
+def _wait_for(
+    events: Path, count: int, engine: ProcessEngine
+) -> tuple[float, dict[str, float]]:
     """Wait for a number of rounds; return the time, and the CPU seconds so far."""
     deadline = time.monotonic() + _LIMIT_SECONDS
     while events.read_text().count("\n") < count:
-        if time.monotonic() > deadline or engine.status().startswith("finished"):
+        if time.monotonic() > deadline or not _is_alive(engine):
             raise BenchError(f"no round {count}; see {events.parent / 'logs'}")
-        time.sleep(_POLL_SECONDS if count > 1 else 10 * _POLL_SECONDS)
-    return time.monotonic(), _tree_cpu_seconds(os.getpid())
+        time.sleep(_POLL_SECONDS)
+    return time.monotonic(), _cpu_seconds(os.getpid())
 
 
-def _tree_cpu_seconds(root: int) -> float:
-    """Return the CPU seconds of all descendants, and of those that they waited for."""
+def _is_alive(engine: ProcessEngine) -> bool:
+    # Not its status: a question costs the SuperLink as much as a message.
+    return all(process.returncode is None for process in engine.processes)
+
+
+def _cpu_seconds(root: int) -> dict[str, float]:
+    """Return the CPU seconds of our descendants, and of those that they waited for."""
     parents: dict[int, int] = {}
-    used: dict[int, float] = {}
-    for pid, fields in _processes():
+    seconds = dict.fromkeys(_PARTS, 0.0)
+    used: dict[int, tuple[str, float]] = {}
+    for pid, command, fields in _processes():
         parents[pid] = int(fields[1])
-        used[pid] = sum(map(int, fields[11:15])) / _TICKS
-    return sum(
-        seconds for pid, seconds in used.items() if _is_under(pid, root, parents)
-    )
+        used[pid] = _part(command), sum(map(int, fields[11:15])) / _TICKS
+    for pid, (name, own) in used.items():
+        if _is_under(pid, root, parents):
+            seconds[name] += own
+    return seconds
 
 
-def _processes() -> Iterator[tuple[int, list[str]]]:
-    """Yield every process with the fields of its stat after the name."""
+def _part(command: bytes) -> str:
+    if b"flower-super" in command and b"supernode" not in command:
+        return "SuperLink"  # with its SuperExec
+    return "server" if b"flwr-serverapp" in command else "clients"
+
+
+def _processes() -> Iterator[tuple[int, bytes, list[str]]]:
+    """Yield every process with its command and the fields of its stat after that."""
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it ended meanwhile
             text = (entry / "stat").read_text()
-            yield int(entry.name), text.rpartition(")")[2].split()
+            command = (entry / "cmdline").read_bytes()
+            yield int(entry.name), command, text.rpartition(")")[2].split()
 
 
 def _is_under(pid: int, root: int, parents: dict[int, int]) -> bool:
@@ -137,8 +158,8 @@ def _is_under(pid: int, root: int, parents: dict[int, int]) -> bool:
 
 def _table(costs: Sequence[tuple[int, Kind, Cost]]) -> Table:
     table = Table(box=box.SIMPLE)
-    heads = ("clients", "processes", "start-up", "a round", "CPU s a round", "in all")
-    for name in heads:
+    heads = ("clients", "processes", "start-up", "a round", "in all")
+    for name in (*heads, "CPU s a round", *_PARTS):
         table.add_column(name, justify="right", no_wrap=True)
     for num_clients, kind, cost in costs:
         table.add_row(
@@ -146,8 +167,9 @@ def _table(costs: Sequence[tuple[int, Kind, Cost]]) -> Table:
             {"stock": "Flower's", "thin": "ours"}[kind],
             f"{cost.start_seconds:.1f} s",
             f"{cost.round_seconds:.2f} s",
-            f"{cost.round_cpu_seconds:.2f}",
             f"{cost.total_seconds:.1f} s",
+            f"{sum(cost.round_cpu_seconds.values()):.2f}",
+            *(f"{cost.round_cpu_seconds[name]:.2f}" for name in _PARTS),
         )
     return table
 
