@@ -52,8 +52,11 @@ def arm(fault: Fault) -> None:
     """Wait inside this process for the moment of its fault."""
     from clients import flower_internals, node  # noqa: PLC0415
 
+    struck = threading.Event()  # once: a round has two openings
+
     def strike(moment: Moment, message: Any) -> None:
-        if fault.is_due(moment, message):
+        if fault.is_due(moment, message) and not struck.is_set():
+            struck.set()
             os.kill(os.getpid(), _SIGNALS[fault.action])
 
     answer, send, push = (
