@@ -5,12 +5,16 @@ rests on flwr 1.41; `tests/test_flower_internals.py` names what changed when
 another release moves one of these pieces.
 """
 
+import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -18,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.app import Context, Message, RecordDict
 from flwr.app.user_config import UserConfig
 from flwr.common.config import get_fused_config_from_fab
+from flwr.common.constant import Status
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.fab import Fab
 from flwr.supercore.inflatable.inflatable_object import (
@@ -31,8 +36,12 @@ from flwr.supercore.inflatable.inflatable_utils import (
     pull_objects,
     push_objects,
 )
+from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supercore.run import Run, RunNotRunningException
-from flwr.supernode.fleet_http_connection import http_request_response
+from flwr.supernode import fleet_http_connection
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+_log = logging.getLogger("unseen.node")
 
 # How long a lost SuperLink is waited for, and how long the server may take to
 # upload the objects of a message that it has announced.
@@ -42,6 +51,10 @@ FETCH_SECONDS = 120.0
 
 class SuperLinkLostError(Exception):
     """The SuperLink refused this node or has been out of reach too long."""
+
+
+class NodeRefusedError(Exception):
+    """The SuperLink does not let this node in, or not yet."""
 
 
 class RunEndedError(Exception):
@@ -77,13 +90,14 @@ class FleetConnection:
     _pull_object: Callable[[int, str], bytes]
     _push_object: Callable[[int, str, str, bytes], None]
     _confirm: Callable[[int, str], None]
+    _patience: float
 
     def receive(self) -> Announcement | None:
         """Ask once for a message.
 
         Raises:
             SuperLinkLostError: If the SuperLink refuses the node, or does not
-                answer for `LOST_AFTER_SECONDS`.
+                answer in time.
         """
         try:
             received = self._receive()
@@ -92,7 +106,7 @@ class FleetConnection:
         except httpx.HTTPError as error:
             raise SuperLinkLostError(
                 f"the SuperLink did not answer ({type(error).__name__}); "
-                f"gave up after {LOST_AFTER_SECONDS:.0f} s"
+                f"gave up after {self._patience:.0f} s"
             ) from error
         return None if received is None else Announcement(*received)
 
@@ -137,6 +151,13 @@ class FleetConnection:
             series_id=run.series_id,
         )
 
+    def is_over(self, run_id: int) -> bool:
+        """Whether a run has ended."""
+        try:
+            return self._get_run(run_id).status.status == Status.FINISHED
+        except RunNotRunningException:
+            return True
+
     def send(self, reply: Message, *, started: float) -> None:
         """Send a reply with all its content.
 
@@ -161,7 +182,11 @@ class FleetConnection:
 
 @contextmanager
 def connect(
-    superlink: str, *, root_certificates: Path | None, private_key: Path | None
+    superlink: str,
+    *,
+    root_certificates: Path | None,
+    private_key: Path | None,
+    patience: float = LOST_AFTER_SECONDS,
 ) -> Iterator[FleetConnection]:
     """Register with a SuperLink and keep the node alive while the body runs.
 
@@ -170,25 +195,100 @@ def connect(
         root_certificates: PEM file for TLS; None for a plain connection.
         private_key: OpenSSH file of the node's registered EC key, or None for
             a node that registers itself.
+        patience: Seconds to wait for a SuperLink that does not answer.
 
     Raises:
-        SystemExit: If the SuperLink refuses the registration (from Flower).
+        NodeRefusedError: If the SuperLink refuses the registration.
     """
     failure: BaseException | None = None
-    with http_request_response(
+    _replace_in_flower(patience)
+    with fleet_http_connection.http_request_response(
         superlink,
         root_certificates is None,
         root_certificates.read_bytes() if root_certificates else None,
         _load_key_pair(private_key) if private_key else None,
-        max_wait_time=LOST_AFTER_SECONDS,
+        max_wait_time=patience,
     ) as callbacks:
         # Flower logs and swallows exceptions of this block: carry them out.
         try:
-            yield FleetConnection(*callbacks)
+            yield FleetConnection(*callbacks, patience)
         except BaseException as error:
             failure = error
     if failure is not None:
         raise failure
+
+
+# Set when a SuperLink answers "401 unauthorised". Flower then sends SIGINT to its own
+# process, which looks like a person's Ctrl-C.
+was_refused = threading.Event()
+
+
+class _WatchedAuth(NodeAuthHttpInterceptor):
+    """Signs a node's requests as Flower does, and notices what becomes of them."""
+
+    def __init__(
+        self,
+        private_key: ec.EllipticCurvePrivateKey,
+        public_key: ec.EllipticCurvePublicKey,
+        *,
+        patience: float,
+    ) -> None:
+        super().__init__(private_key, public_key)
+        self._patience = patience
+        self._is_away = False
+
+    def intercept(
+        self, context: ProtobufRequestContext, call_next: ProtobufCall
+    ) -> httpx.Response:
+        """Sign and send a request; say when the SuperLink goes away and comes back.
+
+        Raises:
+            httpx.ConnectError: If nobody answers.
+        """
+        try:
+            response = super().intercept(context, call_next)
+        except httpx.TransportError as error:
+            self._note_away(error)
+            if "EOF" in str(error):
+                # Flower never tries again after an error of TLS, which this is not:
+                # a proxy before a SuperLink that is down closes at once.
+                raise httpx.ConnectError("the connection was closed") from error
+            raise
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            was_refused.set()
+        if self._is_away:
+            self._is_away = False
+            _log.info("the SuperLink answers again")
+        return response
+
+    def _note_away(self, error: httpx.TransportError) -> None:
+        if not self._is_away:
+            self._is_away = True
+            _log.warning(
+                "the SuperLink does not answer (%s); trying again until %s",
+                type(error).__name__,
+                clock_in(self._patience),
+            )
+
+
+def clock_in(seconds: float) -> str:
+    """Return the time of day so many seconds from now."""
+    return f"{datetime.now() + timedelta(seconds=seconds):%H:%M:%S}"
+
+
+def _replace_in_flower(patience: float) -> None:
+    """Watch the connection's requests, and turn Flower's exit into an exception."""
+    pieces = {
+        "NodeAuthHttpInterceptor": partial(_WatchedAuth, patience=patience),
+        "flwr_exit": _refuse,
+    }
+    for name, piece in pieces.items():
+        setattr(fleet_http_connection, name, piece)
+
+
+def _refuse(_code: int, message: str = "") -> NoReturn:
+    """Stand in for Flower's exit: nobody could try again after that one."""
+    raise NodeRefusedError(message.partition("\n")[2] or message)
 
 
 def _load_key_pair(

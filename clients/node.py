@@ -17,16 +17,15 @@ import importlib
 import logging
 import queue
 import signal
-import socket
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
-import httpx
 from flwr.app import Context, Error, Message
 from flwr.app.user_config import UserConfig
 from flwr.clientapp import ClientApp
@@ -35,11 +34,13 @@ from flwr.common.constant import ErrorCode
 from clients.flower_internals import (
     LOST_AFTER_SECONDS,
     FleetConnection,
+    NodeRefusedError,
     RunEndedError,
     SuperLinkLostError,
-    connect,
+    was_refused,
 )
 from clients.folder import refuse_foreign_simulation
+from clients.joining import Entry
 from crypto.errors import AppError, CryptoError
 
 _log = logging.getLogger("unseen.node")
@@ -49,10 +50,17 @@ _BUSY_POLL_SECONDS = 0.1
 _BUSY_SECONDS = 2.0
 # Within this time a stop signal ends the process, whatever it is doing.
 _STOP_SECONDS = 1.0
+_OVER_SECONDS = 5.0  # between two questions whether a run is over
 
 
 class NodeError(Exception):
     """The node cannot work; the text says what to do."""
+
+
+_EXPECTED = (
+    *(NodeError, NodeRefusedError, SuperLinkLostError),
+    *(CryptoError, OSError, TypeError),
+)
 
 
 class Node:
@@ -65,7 +73,10 @@ class Node:
         node_config: UserConfig,
         *,
         poll_seconds: float,
+        once: bool = False,
     ) -> None:
+        self._once = once
+        self._asked_over = 0.0
         self._connection = connection
         self._app = app
         self._node_config = node_config
@@ -91,8 +102,20 @@ class Node:
             if self._failure is not None:
                 raise self._failure
             _raise_if_failed(self._app)
-            if not self._take_one():
-                stop.wait(self._pause_seconds())
+            if self._take_one():
+                continue
+            if self._once and self._is_over():
+                _log.info("the run is over")
+                return
+            stop.wait(self._pause_seconds())
+
+    def _is_over(self) -> bool:
+        """Whether all runs are over that a message came of; asked now and then."""
+        now = time.monotonic()
+        if not self._contexts or now - self._asked_over < _OVER_SECONDS:
+            return False
+        self._asked_over = now
+        return all(self._connection.is_over(run_id) for run_id in self._contexts)
 
     def _pause_seconds(self) -> float:
         if time.monotonic() - self._last_activity < _BUSY_SECONDS:
@@ -214,31 +237,6 @@ def _raise_if_failed(app: Future[ClientApp]) -> None:
         app.result()
 
 
-def _wait_until_listening(
-    superlink: str, app: Future[ClientApp], stop: threading.Event
-) -> None:
-    """Wait for the SuperLink's port, quicker than Flower's own retries.
-
-    Raises:
-        SuperLinkLostError: If nothing listens there in `LOST_AFTER_SECONDS`.
-        NodeError: If the ClientApp cannot be loaded.
-    """
-    host, _, port = superlink.rpartition(":")
-    deadline = time.monotonic() + LOST_AFTER_SECONDS
-    while not stop.wait(0.1):
-        _raise_if_failed(app)
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise SuperLinkLostError(
-                    f"no SuperLink at {superlink} after {LOST_AFTER_SECONDS:.0f} s "
-                    f"({type(error).__name__}); is it running?"
-                ) from error
-        else:
-            return
-
-
 def _stop_on_signals(stop: threading.Event) -> list[int]:
     """Set `stop` on SIGTERM and SIGINT; the returned list gets the exit code.
 
@@ -248,11 +246,12 @@ def _stop_on_signals(stop: threading.Event) -> list[int]:
     exit_codes: list[int] = []
 
     def on_signal(_signal: int, _frame: FrameType | None) -> None:
-        is_refused = isinstance(sys.exc_info()[1], httpx.HTTPStatusError)
+        is_refused = was_refused.is_set()
         if is_refused:
             _log.error(
-                "the SuperLink does not accept this node: it was taken off the list, "
-                "or this machine's clock is wrong (5 s ahead or 5 min behind is enough)"
+                "the SuperLink does not accept this node any more: it was taken off "
+                "the list, the SuperLink lost its database, or this machine's clock is "
+                "wrong (5 s ahead or 5 min behind is enough)"
             )
         exit_codes.append(int(is_refused))
         stop.set()
@@ -272,24 +271,28 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         host = arguments.superlink.rpartition(":")[0]
         refuse_foreign_simulation(arguments.client_dir, host)
-        _wait_until_listening(arguments.superlink, app, stop)
-        if not stop.is_set():
-            with connect(
-                arguments.superlink,
-                root_certificates=arguments.root_certificates,
-                private_key=arguments.auth_private_key,
-            ) as connection:
+        entry = Entry(
+            arguments.superlink,
+            arguments.root_certificates,
+            arguments.auth_private_key,
+            arguments.patience,
+        )
+        entry.wait(stop, check=partial(_raise_if_failed, app))
+        with ExitStack() as stack:
+            connection = entry.connect(stop, stack)
+            if connection is not None:
                 _log.info("node %d is ready", connection.node_id)
                 Node(
                     connection,
                     app,
                     _node_config(arguments),
                     poll_seconds=arguments.poll,
+                    once=arguments.once,
                 ).serve(stop)
-    except (NodeError, SuperLinkLostError, CryptoError, OSError, TypeError) as error:
+    except _EXPECTED as error:
         _log.error("%s: %s", type(error).__name__, error)
         return 1
-    return exit_codes[0]
+    return exit_codes[0] if exit_codes else 0
 
 
 def _node_config(arguments: argparse.Namespace) -> UserConfig:
@@ -316,6 +319,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--partition-id", type=int, default=0)
     parser.add_argument("--num-partitions", type=int, default=1)
     parser.add_argument("--app", default="clients.app:app", metavar="MODULE:NAME")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=LOST_AFTER_SECONDS,
+        metavar="SECONDS",
+        help="how long to wait for a SuperLink that is away",
+    )
+    parser.add_argument("--once", action="store_true", help="end after a run")
     parser.add_argument("--poll", type=float, default=0.2, metavar="SECONDS")
     arguments = parser.parse_args(argv)
     if arguments.auth_private_key and arguments.insecure:
@@ -324,7 +335,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a node and return its exit code: 0 only after SIGTERM or SIGINT."""
+    """Run a node and return its exit code: 0 if told to stop, or once a run is over."""
     arguments = _parse(argv)
     logging.basicConfig(
         level=logging.INFO,

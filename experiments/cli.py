@@ -13,15 +13,16 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from crypto.params import AggregationParams
 from experiments import keys_cli, words_cli
 from experiments import options as o
+from experiments.client_cli import client_command
+from experiments.deploy import cli as deploy_cli
+from experiments.ending import complain, run_to_its_end, warn
 from experiments.errors import SettingsError
 from experiments.generate_cli import generate
 from experiments.partition_cli import partition_command
 from experiments.runs_cli import report_command, runs_command
 from experiments.settings import RunSettings, default
-from experiments.summary import as_json, history, results_table
 
 app = typer.Typer(
     name="unseen",
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(keys_cli.app, name="keys", help="Make and inspect keys.")
+app.add_typer(deploy_cli.app, name="deploy", help="Clients on other machines.")
 
 
 @app.command()
@@ -78,7 +80,7 @@ def run(  # noqa: PLR0917 - typer passes options by name
     settings, after = _asked_for(ctx, locals())
     o.check_choices(engine=engine, node=node, device=device)
     ray = o.ray_resources(ctx)
-    _warn(settings, settings.checked()[1])
+    warn(settings, settings.checked()[1])
     folder = resume or out or _new_folder(settings.task)
     where = {"device": device, "port": port, "stock_node": node == "stock", "ray": ray}
     where["restarts"] = superlink_restarts
@@ -103,7 +105,7 @@ def prepare(  # noqa: PLR0917 - typer passes options by name
 ) -> None:
     """Make keys, shards and a run id for `flwr run .` on this machine."""
     settings = o.run_settings(locals())
-    _warn(settings, settings.checked()[1])
+    warn(settings, settings.checked()[1])
     from experiments.prepare import prepare_for_flower  # noqa: PLC0415
 
     console = Console(highlight=False)
@@ -137,7 +139,7 @@ def plan(  # noqa: PLR0917 - typer passes options by name
     from experiments.plan.table import show  # noqa: PLC0415
 
     planned = make_plan(settings, parameters)
-    _warn(settings, planned.params)
+    warn(settings, planned.params)
     if json_output:
         sys.stdout.write(json.dumps(planned.to_dict(), indent=2) + "\n")
     else:
@@ -159,6 +161,7 @@ def audit(run: o.RecordedRun, show_all: o.AllFindings = False) -> None:
 words_cli.register(app)
 app.command("partition")(partition_command)
 app.command()(generate)
+app.command("client")(client_command)
 app.command("runs")(runs_command)
 app.command("report")(report_command)
 
@@ -179,18 +182,6 @@ def _new_folder(task: str) -> Path:
     return Path("runs").resolve() / f"{datetime.now():%Y-%m-%d-%H%M%S}-{task}"
 
 
-def _warn(settings: RunSettings, params: AggregationParams) -> None:
-    if settings.insecure:
-        _complain("warning", f"a key of {settings.key_bits} bits is for trials only")
-    if params.mode != "plain" and not params.max_corrupt:
-        _complain(
-            "warning",
-            f"{params.threshold} of {params.num_holders} key holders and sums of "
-            f"{params.min_contributors} clients withstand nobody malicious: right on "
-            f"your own machine only",
-        )
-
-
 def _launch(
     settings: RunSettings,
     out: Path,
@@ -201,29 +192,7 @@ def _launch(
     from experiments.launch import Launcher  # noqa: PLC0415
 
     console = None if json_output else Console()
-    launcher = Launcher(settings, out, console=console, **options)
-    try:
-        events = launcher.run()
-    except KeyboardInterrupt:
-        # Typer would end without a word.
-        _complain("error", f"stopped; what was finished is in {launcher.out}")
-        raise typer.Exit(130) from None
-    if launcher.complaint:
-        _complain("warning", launcher.complaint)
-    folder = str(launcher.out)
-    if json_output:
-        result = as_json(events) | {"run": folder}
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
-        return
-    console = Console()
-    console.print(results_table(history(events)))
-    console.print(f"run folder: {folder}", soft_wrap=True, highlight=False)
-    if not launcher.complaint:
-        console.print("report: report.html in it", highlight=False)
-
-
-def _complain(kind: str, text: str) -> None:
-    sys.stderr.write(f"unseen: {kind}: {text}\n")
+    run_to_its_end(Launcher(settings, out, console=console, **options), json_output)
 
 
 def main() -> None:
@@ -231,7 +200,7 @@ def main() -> None:
     try:
         app()
     except SettingsError as error:
-        _complain("error", str(error))
+        complain("error", str(error))
         if error.hint:
-            _complain("hint", error.hint)
+            complain("hint", error.hint)
         sys.exit(error.exit_code)

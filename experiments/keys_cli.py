@@ -74,7 +74,7 @@ def create(  # noqa: PLR0917 - typer passes options by name
     key_bits = default("key-bits") if insecure_key_bits is None else insecure_key_bits
     _check_ceremony(clients, num_holders, threshold, key_bits)
     if not trust_holders:
-        _check_committee(clients, num_holders, threshold)
+        check_committee(clients, num_holders, threshold)
     if key_bits < SAFE_KEY_BITS and not simulation:
         raise SettingsError(
             f"a key of {key_bits} bits protects nothing", "add --simulation to try it"
@@ -164,7 +164,7 @@ def _check_ceremony(
         raise SettingsError(str(error), parameter_hint(error)) from None
 
 
-def _check_committee(clients: int, num_holders: int, threshold: int) -> None:
+def check_committee(clients: int, num_holders: int, threshold: int) -> None:
     """Refuse a committee in which one malicious member is too many."""
     committee = Committee(threshold=threshold, num_holders=num_holders)
     if committee.may_cheat:

@@ -37,17 +37,19 @@ def create_keyset(
     threshold: int,
     key_bits: int,
     purpose: str,
+    client_ids: Sequence[int] = (),
     tick: Callable[[], None] = lambda: None,
 ) -> KeySet:
     """Hold the key ceremony and write every party's folder.
 
     Args:
         folder: Where to put the set; must not exist.
-        num_clients: Clients to enrol, with ids from 1.
+        num_clients: Clients to enrol.
         num_holders: The first this many clients form the committee.
         threshold: How many of them open a sum.
         key_bits: Size of the Paillier modulus.
         purpose: `crypto.manifest.SIMULATION` or `DEPLOYMENT`.
+        client_ids: Their numbers; those from 1 if not given.
         tick: Called while primes are searched.
 
     Raises:
@@ -60,7 +62,12 @@ def create_keyset(
         key_bits=key_bits, num_holders=num_holders, threshold=threshold, tick=tick
     )
     return write_keyset(
-        folder, public_key, holders, num_clients=num_clients, purpose=purpose
+        folder,
+        public_key,
+        holders,
+        num_clients=num_clients,
+        purpose=purpose,
+        client_ids=client_ids,
     )
 
 
@@ -71,13 +78,14 @@ def write_keyset(
     *,
     num_clients: int,
     purpose: str,
+    client_ids: Sequence[int] = (),
 ) -> KeySet:
     """Make identities for a dealt key and write every party's folder.
 
     Raises:
         SettingsError: If the folder cannot be written.
     """
-    identities = [Identity.create(i) for i in range(1, num_clients + 1)]
+    identities = [Identity.create(i) for i in client_ids or range(1, num_clients + 1)]
     keys = KeySet(public_key, Roster.of(identities, len(holders)), purpose)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

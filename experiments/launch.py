@@ -4,19 +4,20 @@ import errno
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal
+from types import FrameType, TracebackType
+from typing import Any, Literal, Protocol, Self
 
 from rich.console import Console
 
 from crypto.errors import CryptoError
 from crypto.manifest import Manifest
 from crypto.params import AggregationParams
-from experiments.engine import ClientSpec, EngineError, ProcessEngine
+from experiments.engine import ClientSpec, EngineError, ProcessEngine, ProcessInfo
 from experiments.errors import RunFailedError, SettingsError
+from experiments.memory import PeakMemory
 from experiments.prepare import PreparedRun, enrol, simulation_keys
 from experiments.processes import is_port_free
 from experiments.progress import LAST_EVENTS, Event, follow, show
@@ -34,6 +35,34 @@ from server.events import EventLog
 
 _CHECK_SECONDS = 0.5
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+
+
+class Engine(Protocol):
+    """What carries out a run; a context manager that ends what it started."""
+
+    def __enter__(self) -> Self:
+        """Return the engine, not yet started."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """End what was started."""
+
+    def start(self) -> None:
+        """Start what a run needs."""
+
+    def submit(self, run_config: Mapping[str, bool | float | int | str], /) -> object:
+        """Start a run of the app."""
+
+    def status(self) -> str:
+        """Return its state."""
+
+    def check(self) -> Iterable[ProcessInfo]:
+        """Return processes that ended since the last call."""
 
 
 class Launcher:
@@ -209,7 +238,7 @@ class Launcher:
             if self._end() is None:
                 self._fail(type(error).__name__, str(error), error.hint)
 
-    def _engine(self, prepared: PreparedRun) -> ProcessEngine | RayEngine:
+    def _engine(self, prepared: PreparedRun) -> Engine:
         count, run_id = self._settings.clients, prepared.run_id
         if self._ray is not None:
             job = Job(count, prepared.keyset, run_id, self._device, self._ray)
@@ -226,8 +255,10 @@ class Launcher:
             restarts=self._restarts,
         )
 
-    def _watch(self, engine: ProcessEngine | RayEngine) -> None:
+    def _watch(self, engine: Engine) -> None:
+        memory = PeakMemory()
         while not engine.status().startswith("finished"):
+            memory.look()
             for ended in engine.check():
                 is_back = ended.name == "superlink"
                 then = (
@@ -238,6 +269,7 @@ class Launcher:
                 )
                 self._events.write("warning", message=message)
             time.sleep(_CHECK_SECONDS)
+        self._events.write("memory", bytes=memory.bytes, processes=memory.processes)
         if self._end() is None:
             engine.check()
             self._fail("ServerStopped", "the server stopped early", "see logs/")

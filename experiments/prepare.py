@@ -8,7 +8,7 @@ import fcntl
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,10 +139,16 @@ def simulation_keys(
 def enrol(
     keyset: Path,
     manifest: Manifest,
-    shards: list[Shard],
+    shards: Sequence[Shard],
     test: Shard,
 ) -> PreparedRun:
     """Write a fresh run into every party's folder.
+
+    Args:
+        keyset: Folder of the key set.
+        manifest: Keys and parameters of the run.
+        shards: One a client, by rising number; none where clients bring their own data.
+        test: The public test split.
 
     Raises:
         SettingsError: If a client's policy refuses the run, or a folder is read-only.
@@ -152,10 +158,11 @@ def enrol(
     prepared = PreparedRun(run_id, keyset, manifest)
     text = json.dumps(manifest.to_dict(), indent=1)
     try:
-        for client_id, shard in enumerate(shards, start=1):
+        for place, client_id in enumerate(sorted(manifest.keys.roster.clients)):
             own = prepared.client_folder(client_id) / "runs" / run_id
             write_private(own / "manifest.json", text)
-            save_shard(own / "shard.npz", shard)
+            if shards:
+                save_shard(own / "shard.npz", shards[place])
         write_private(prepared.server_folder / "manifest.json", text)
         save_shard(prepared.server_folder / "test.npz", test)
     except OSError as error:

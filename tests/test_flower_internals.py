@@ -1,7 +1,8 @@
 """The private pieces of Flower this project uses are where and what it expects.
 
 When a test here fails after an update of flwr, its name says which piece
-moved; `clients/flower_internals.py`, `experiments/control.py` and
+moved; `clients/flower_internals.py`, `experiments/control.py`,
+`experiments/deploy/engine.py`, `experiments/deploy/superlink_process.py` and
 `server/grid.py` are the only files to adapt.
 """
 
@@ -72,6 +73,34 @@ CALLABLES = [
         "component_name",
     ),
     ("flwr.cli.cli_client_interceptor.CliClientHttpInterceptor", ""),
+    (
+        "flwr.supernode.node_auth_http_interceptor.NodeAuthHttpInterceptor",
+        "private_key public_key",
+    ),
+    (
+        "flwr.supernode.node_auth_http_interceptor.NodeAuthHttpInterceptor.intercept",
+        "self context call_next",
+    ),
+    (
+        "flwr.supercore.runtime.RuntimeHttpClient.from_server_address",
+        "server_address insecure root_certificates interceptors retry_invoker",
+    ),
+    ("flwr.supercore.runtime.RuntimeHttpClient.AcquireTask", "self request"),
+    ("flwr.supercore.control.ControlHttpClient.StopRun", "self request"),
+    ("flwr.supercore.control.ControlHttpClient.ListNodes", "self request"),
+    ("flwr.supercore.control.ControlHttpClient.RegisterNode", "self request"),
+    ("flwr.supercore.control.ControlHttpClient.UnregisterNode", "self request"),
+    ("flwr.supercore.primitives.asymmetric.public_key_to_bytes", "public_key"),
+    ("flwr.superlink.extensions.get_middleware", ""),
+    ("flwr.superlink.cli.flower_superlink.flower_superlink", ""),
+]
+
+# What is replaced: the module must look it up by this name when it uses it.
+REPLACED = [
+    ("flwr.supernode.fleet_http_connection", "NodeAuthHttpInterceptor("),
+    ("flwr.supernode.fleet_http_connection", "flwr_exit("),
+    ("flwr.supercore.corestate.sql_corestate", "HEARTBEAT_PATIENCE *"),
+    ("flwr.superlink.main", "extensions.get_middleware()"),
 ]
 
 
@@ -98,6 +127,11 @@ def test_private_callable_has_the_expected_parameters(
     assert list(inspect.signature(found).parameters) == parameters.split()
 
 
+@pytest.mark.parametrize(("module", "use"), REPLACED)
+def test_replaced_piece_is_used_by_that_name(module: str, use: str) -> None:
+    assert use in inspect.getsource(importlib.import_module(module))
+
+
 def test_message_metadata_keeps_its_id_in_the_field_we_write() -> None:
     assert "_message_id" in inspect.getsource(flwr.app.Metadata)
 
@@ -118,6 +152,10 @@ def test_ended_run_is_reported_by_a_base_exception() -> None:
         ("StartRunResponse", {"run_id", "note"}),
         ("ListRunsRequest", {"run_id"}),
         ("ListRunsResponse", {"run_dict"}),
+        ("StopRunRequest", {"run_id"}),
+        ("ListNodesResponse", {"nodes_info"}),
+        ("RegisterNodeRequest", {"public_key", "name"}),
+        ("UnregisterNodeRequest", {"node_id"}),
     ],
 )
 def test_control_message_has_the_fields_we_use(name: str, fields: set[str]) -> None:

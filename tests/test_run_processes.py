@@ -302,8 +302,11 @@ def test_normal_run_prints_a_table_and_keeps_its_folder(encrypted: TappedRun) ->
         *("superlink.log", "server.log", "clients.log"),
         *(f"client-{i}.log" for i in range(1, 6)),
     }
-    assert encrypted.events()[-1]["event"] == "run_finished"
-    assert encrypted.events()[-1]["rounds_opened"] == ROUNDS
+    (finished,) = encrypted.events("run_finished")
+    assert finished["rounds_opened"] == ROUNDS
+    (memory,) = encrypted.events("memory")
+    assert memory["processes"] >= 8  # launcher, SuperLink, server, clients
+    assert "start-up" in encrypted.output
     history = json.loads((encrypted.out / "history.json").read_text())
     assert [row["round"] for row in history["history"]] == [0, 1, 2]
     assert history["error"] is None

@@ -1,0 +1,1 @@
+"""Clients on other machines: parties' folders, certificates, SuperLink, a run."""
