@@ -52,8 +52,8 @@ bench: $(STAMP)  ## Time the encryption, beside phe in the same run.
 figures: $(STAMP)  ## Train everything and draw the README's figures; DATA=DIR.
 	@$(BIN)/python -m experiments.figures $(if $(DATA),--data $(DATA))
 
-experiments:  ## Run the privacy experiments.
-	@echo "There are no privacy experiments yet."
+experiments: $(STAMP)  ## Run the privacy experiments; DATA=DIR, QUICK=1.
+	@$(BIN)/python -m experiments.privacy $(if $(DATA),--data $(DATA)) $(if $(QUICK),--quick)
 
 lock:  ## Resolve every dependency anew into requirements.lock.
 	@$(NEED_PYTHON)
