@@ -30,6 +30,7 @@ KINDS: Final[tuple[Kind, ...]] = ("stock", "thin")
 _LIMIT_SECONDS: Final = 600.0
 _POLL_SECONDS: Final = 0.02
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+_WIDTH: Final = 110
 _PARTS: Final = ("SuperLink", "server", "clients")
 
 _MODULE: Final = "experiments.bench.noop"
@@ -122,21 +123,33 @@ def _is_alive(engine: ProcessEngine) -> bool:
 def _cpu_seconds(root: int) -> dict[str, float]:
     """Return the CPU seconds of our descendants, and of those that they waited for."""
     parents: dict[int, int] = {}
-    seconds = dict.fromkeys(_PARTS, 0.0)
-    used: dict[int, tuple[str, float]] = {}
+    commands: dict[int, bytes] = {}
+    used: dict[int, float] = {}
     for pid, command, fields in _processes():
-        parents[pid] = int(fields[1])
-        used[pid] = _part(command), sum(map(int, fields[11:15])) / _TICKS
-    for pid, (name, own) in used.items():
-        if _is_under(pid, root, parents):
-            seconds[name] += own
+        parents[pid], commands[pid] = int(fields[1]), command
+        used[pid] = sum(map(int, fields[11:15])) / _TICKS
+    seconds = dict.fromkeys(_PARTS, 0.0)
+    for pid, own in used.items():
+        line = _line(pid, parents)
+        if root in line[1:]:
+            seconds[_part([commands[one] for one in line])] += own
     return seconds
 
 
-def _part(command: bytes) -> str:
-    if b"flower-super" in command and b"supernode" not in command:
-        return "SuperLink"  # with its SuperExec
-    return "server" if b"flwr-serverapp" in command else "clients"
+def _line(pid: int, parents: dict[int, int]) -> list[int]:
+    """Return a process and its ancestors."""
+    line = [pid]
+    while line[-1] in parents and parents[line[-1]] in parents:
+        line.append(parents[line[-1]])
+    return line
+
+
+def _part(commands: list[bytes]) -> str:
+    """Say what a process belongs to, by its command and those of its ancestors."""
+    line = b" ".join(commands)
+    if b"flwr-serverapp" in line:
+        return "server"
+    return "SuperLink" if b"flower-superlink" in line else "clients"
 
 
 def _processes() -> Iterator[tuple[int, bytes, list[str]]]:
@@ -146,14 +159,6 @@ def _processes() -> Iterator[tuple[int, bytes, list[str]]]:
             text = (entry / "stat").read_text()
             command = (entry / "cmdline").read_bytes()
             yield int(entry.name), command, text.rpartition(")")[2].split()
-
-
-def _is_under(pid: int, root: int, parents: dict[int, int]) -> bool:
-    while pid in parents and pid != root:
-        pid = parents[pid]
-        if pid == root:
-            return True
-    return False
 
 
 def _table(costs: Sequence[tuple[int, Kind, Cost]]) -> Table:
@@ -180,7 +185,7 @@ def main(
     only: Annotated[str, typer.Option(help="stock or thin.")] = "",
 ) -> None:
     """Measure empty rounds, Flower's processes and ours in turn."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=_WIDTH)
     costs: list[tuple[int, Kind, Cost]] = []
     for number in clients:
         for kind in KINDS:
