@@ -20,7 +20,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from numpy.typing import NDArray
 
-from clients.mod import secure_mod
+from clients.mod import SecureMod, secure_mod
 from experiments.prepare import PreparedRun
 from server.events import EventLog
 from server.recorder import Recorder, RecordingGrid
@@ -45,6 +45,7 @@ class Federation:
         tamper: Changes a reply on its way to the server.
         intercept: Changes a message on its way to a client.
         delay: Seconds that a reply takes to the server.
+        mod: Between Flower and every client's app.
     """
 
     prepared: PreparedRun
@@ -60,10 +61,11 @@ class Federation:
     intercept: Callable[[int, Message], Message] = lambda _, message: message
     delay: Callable[[int, Message], float] = lambda *_: 0.0
     run_config: dict[str, Any] = field(default_factory=lambda: dict(RUN_CONFIG))
+    mod: SecureMod = secure_mod
 
     def client(self, client_id: int) -> tuple[ClientApp, Context]:
         """Make a client's app and its context."""
-        app = ClientApp(mods=[secure_mod])
+        app = ClientApp(mods=[self.mod])
 
         @app.train()
         def train(message: Message, _: Context) -> Message:
