@@ -213,13 +213,15 @@ def main(experiment: Experiment) -> None:
 
 
 def prepare_process() -> None:
-    """Keep Flower's log lines out, and denormal numbers from slowing training."""
+    """Keep log lines out, and denormal numbers from slowing training."""
     import logging  # noqa: PLC0415
 
     import torch  # noqa: PLC0415 - takes seconds
 
+    torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    logging.getLogger("flwr").setLevel(logging.ERROR)
+    for name in ("flwr", "clients"):  # a client warns whenever it refuses
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _cpu_seconds() -> float:

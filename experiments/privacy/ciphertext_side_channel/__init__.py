@@ -1,0 +1,1 @@
+"""E2: the parts of `experiments.ciphertext_side_channel`."""

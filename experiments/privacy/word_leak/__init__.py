@@ -1,0 +1,1 @@
+"""E1: the parts of `experiments.word_leak`."""
