@@ -18,7 +18,12 @@ Once = Annotated[bool, Option("--once", help="End when the run is over.")]
 def client_command(  # noqa: PLR0917 - typer passes options by name
     superlink: Superlink,
     folder: Annotated[
-        Path, Option("--dir", help="This client's folder, made by unseen deploy init.")
+        Path,
+        Option(
+            "--dir",
+            readable=False,
+            help="This client's folder, made by unseen deploy init.",
+        ),
     ],
     data: Annotated[
         Path | None,

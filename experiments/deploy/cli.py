@@ -157,7 +157,9 @@ def check(
 
 @app.command()
 def superlink(
-    folder: Annotated[Path, Option("--dir", help="The SuperLink's own folder.")],
+    folder: Annotated[
+        Path, Option("--dir", readable=False, help="The SuperLink's own folder.")
+    ],
     host: Annotated[str, Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - clients dial in from elsewhere
     port: Annotated[int, Option(min=1, max=65535)] = 9092,
     database: Annotated[
@@ -175,7 +177,9 @@ def superlink(
 @app.command()
 def run(  # noqa: PLR0917 - typer passes options by name
     superlink: Superlink,
-    folder: Annotated[Path, Option("--dir", help="The server's own folder.")],
+    folder: Annotated[
+        Path, Option("--dir", readable=False, help="The server's own folder.")
+    ],
     out: o.Out = None,
     runs: Annotated[Path, Option(help="Folder of run folders.")] = Path("runs"),
     wait: Wait = 600.0,

@@ -1,5 +1,6 @@
 """Every check of the containers, in their order; `tests/containers/run` starts it."""
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -10,6 +11,8 @@ from tests.containers.scene import Scene
 
 def main() -> int:
     """Run all checks and return the exit code."""
+    # A limit of time ends it like this: containers and namespaces go all the same.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="unseen-containers-") as folder:
         # The parties' processes are not root, and pass through it to their folders.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.containers.checkout import environment, unseen_command
+from tests.containers.checkout import Event, environment, unseen_command
 from tests.containers.checks import CheckError, require
 
 ADDRESS = "10.77.0.1"
@@ -20,6 +20,8 @@ _HUB = "unseen-hub"
 _IP = shutil.which("ip") or "ip"
 _RUN_SECONDS = 240
 _END_SECONDS = 60
+# In accuracy; 18 of the 360 test images.
+_TOLERANCE = 0.05
 
 
 @contextmanager
@@ -93,6 +95,25 @@ def run_by_hand(checkout: Path, deployment: Path, out: Path, logs: Path) -> None
         _require_success("server", parties.pop("server"), _RUN_SECONDS, logs)
         for name, process in parties.items():
             _require_success(name, process, _END_SECONDS, logs)
+
+
+def require_alike(here: list[Event], there: list[Event]) -> None:
+    """Check that two runs of the same enrolment went alike.
+
+    Every deployed client draws its order of training from its own randomness, so the
+    trained models differ a little; who took part and every byte that was sent do not.
+
+    Raises:
+        CheckError: If they did not.
+    """
+    exact = ("round", "contributors", "dropped", "refused", "bytes_up", "bytes_down")
+    facts = [[{k: one[k] for k in exact} for one in run] for run in (here, there)]
+    require(facts[0] == facts[1], f"{facts[0]} by hand, else {facts[1]}")
+    scores = [
+        (one["accuracy"], two["accuracy"]) for one, two in zip(here, there, strict=True)
+    ]
+    require(scores[0][0] == scores[0][1], f"untrained: {scores[0]}")
+    require(abs(scores[-1][0] - scores[-1][1]) < _TOLERANCE, f"trained: {scores[-1]}")
 
 
 def _require_success(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.containers.checks import CheckError, require
-from tests.containers.engine import DOCKER, IMAGE, PROJECT, docker
+from tests.containers.engine import ASIDE, DOCKER, IMAGE, PROJECT, docker
 
 PORT = 9092
 MARK = b"UNSEEN-CONTROL"
@@ -47,7 +47,7 @@ def capturing(container: str) -> Iterator[Capture]:
         CheckError: If the sniffer does not start.
     """
     command = [
-        *(DOCKER, "run", "--rm", "--interactive", "--user", "0:0"),
+        *(DOCKER, *ASIDE, "--interactive", "--user", "0:0"),
         *("--network", f"container:{container}", "--cap-drop", "ALL"),
         *("--cap-add", "NET_RAW", "--entrypoint", "python"),
         *(IMAGE, "-I", "-c", _SNIFFER),
@@ -68,7 +68,7 @@ def capturing(container: str) -> Iterator[Capture]:
 def send_plaintext() -> None:
     """Send a few readable bytes to the SuperLink from a client's network."""
     where = ("--network", f"{PROJECT}_fleet", "--entrypoint", "python")
-    docker("run", "--rm", *where, IMAGE, "-I", "-c", _PLAINTEXT)
+    docker(*ASIDE, *where, IMAGE, "-I", "-c", _PLAINTEXT)
 
 
 def judge(found: dict[str, Any], *, num_peers: int, num_bytes: int) -> str:

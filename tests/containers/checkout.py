@@ -78,10 +78,11 @@ def newest_run(runs: Path) -> Path:
     return max(found, key=lambda path: path.stat().st_mtime_ns)
 
 
-def accuracies(run: Path) -> list[float]:
-    """Return the accuracy after every round of a run, the untrained one first."""
+def rounds_of(run: Path) -> list[Event]:
+    """Return what `history.json` says of every round, the untrained model first."""
     history = json.loads((run / "history.json").read_text(encoding="utf-8"))
-    return [row["accuracy"] for row in history["history"]]
+    rounds: list[Event] = history["history"]
+    return rounds
 
 
 def wait_for_event(

@@ -65,15 +65,21 @@ def search(image: str, secrets: Mapping[str, bytes]) -> tuple[list[str], int]:
 def _search_archive(
     archive: tarfile.TarFile, secrets: Mapping[str, bytes]
 ) -> Iterator[str]:
+    """Search an image: a file for each layer, and JSON about them."""
+    for member, content in _files(archive):
+        if not _is_archive(content):
+            yield from _search_file(member.name, content.read(), secrets)
+            continue
+        with tarfile.open(fileobj=content) as layer:
+            for inner, inside in _files(layer):
+                yield from _search_file(inner.name, inside.read(), secrets)
+
+
+def _files(archive: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
     for member in archive:
         content = archive.extractfile(member) if member.isfile() else None
-        if content is None:
-            continue
-        if _is_archive(content):
-            with tarfile.open(fileobj=content) as layer:
-                yield from _search_archive(layer, secrets)
-        else:
-            yield from _search_file(member.name, content.read(), secrets)
+        if content is not None:
+            yield member, content
 
 
 def _is_archive(content: IO[bytes]) -> bool:

@@ -36,18 +36,25 @@ def writable(folder):
     return True
 
 def places():
-    for top in sorted({line.split()[4] for line in open("/proc/self/mountinfo")}):
-        if top.startswith(("/proc", "/sys")) or not os.path.isdir(top):
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        top, options = line.split()[4:6]
+        if top.startswith(("/proc", "/sys")):
+            continue
+        if not os.path.isdir(top):
+            if os.access(top, os.W_OK):
+                yield top
             continue
         for folder, names, files in os.walk(top):
             if writable(folder):
                 yield folder
-                names.clear()
+            elif "rw" in options.split(","):
+                paths = [os.path.join(folder, name) for name in files]
+                yield from (path for path in paths
+                            if os.access(path, os.W_OK) and not os.path.islink(path))
+                names[:] = [n for n in names if not os.path.ismount(
+                    os.path.join(folder, n))]
                 continue
-            yield from (path for name in files if not os.path.islink(
-                path := os.path.join(folder, name)) and os.access(path, os.W_OK))
-            names[:] = [n for n in names if not os.path.ismount(
-                os.path.join(folder, n))]
+            names.clear()
 
 processes = [facts(p) for p in os.listdir("/proc") if p.isdigit()]
 print(json.dumps({

@@ -19,6 +19,9 @@ ETH_P_IPV6 = 0x86DD
 SOL_PACKET = 263
 PACKET_STATISTICS = 6
 DOCKER_DNS = "127.0.0.11"  # answers names inside a container; on no wire
+IPV6_HEADER_BYTES = 40
+# Hop-by-hop options and ICMP: neighbours and routers are looked for with them.
+IPV6_HOUSEKEEPING = (0, socket.IPPROTO_ICMPV6)
 HEADER_BYTES = 5
 # RFC 8446, section 5: content types, versions on the wire, and the longest record.
 CONTENT_TYPES = (20, 21, 22, 23)
@@ -118,8 +121,12 @@ class Capture:
                 self.others.add(f"IP protocol {packet[9]} to {target}")
 
     def _add_ipv6(self, packet: bytes) -> None:
-        if packet[6] in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
-            target = socket.inet_ntop(socket.AF_INET6, packet[24:40])
+        source = socket.inet_ntop(socket.AF_INET6, packet[8:24])
+        target = socket.inet_ntop(socket.AF_INET6, packet[24:40])
+        end = IPV6_HEADER_BYTES + int(struct.unpack_from("!H", packet, 4)[0])
+        if packet[6] == socket.IPPROTO_TCP:
+            self._add_tcp(source, target, packet[IPV6_HEADER_BYTES:end])
+        elif packet[6] not in IPV6_HOUSEKEEPING:
             self.others.add(f"IPv6 protocol {packet[6]} to {target}")
 
     def _add_tcp(self, source: str, target: str, segment: bytes) -> None:

@@ -1,0 +1,1 @@
+"""Reading labels from the last layer of an update."""

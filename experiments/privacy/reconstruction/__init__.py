@@ -1,0 +1,1 @@
+"""Rebuilding images from an update: by matching its gradient, and by division."""
