@@ -117,7 +117,8 @@ class Capture:
             total = struct.unpack_from("!H", packet, 2)[0] or len(packet)
             if packet[9] == socket.IPPROTO_TCP:
                 self._add_tcp(source, target, packet[header:total])
-            else:
+            # The kernel's own word about groups, when an interface comes up.
+            elif packet[9] != socket.IPPROTO_IGMP:
                 self.others.add(f"IP protocol {packet[9]} to {target}")
 
     def _add_ipv6(self, packet: bytes) -> None:
