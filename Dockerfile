@@ -20,10 +20,10 @@ COPY LICENSE pyproject.toml requirements.lock ./
 # Editable, as everywhere: the code comes later, so that a change of it installs nothing
 # anew. pyproject.toml names a README.md, which no process reads.
 RUN --mount=type=bind,from=wheels,target=/wheels \
-    --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=cache,target=/pip-cache \
     touch README.md \
     && pip install --disable-pip-version-check --no-compile --find-links /wheels \
-        --constraint requirements.lock --editable .
+        --cache-dir /pip-cache --constraint requirements.lock --editable .
 # What no process of a deployment needs: Ray simulates clients, uv and pip install, and
 # libraries bring their own tests, some with private keys. What is left is compiled on all
 # cores, and here, because the root of a container is read-only; PyTorch brings a file for

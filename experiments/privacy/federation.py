@@ -149,8 +149,8 @@ class InProcessGrid(Grid):
 
     @property
     def run(self) -> Run:
-        """Nobody asks."""
-        raise NotImplementedError
+        """Nobody asks: there is no SuperLink that would know one."""
+        raise AttributeError("a federation in one process has no run of Flower's")
 
     def create_message(self, *args: Any, **options: Any) -> Message:
         """Make a message as Flower does."""
