@@ -7,6 +7,7 @@ Implements PROTOCOL.md section 4.5.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,12 @@ from crypto.errors import MalformedMessageError
 
 _GROUP = 8
 _WORD_BYTES = 8
-_CHUNK = 1 << 14  # groups at once: what is touched stays in the processor's cache
+SUM_GROUP: Final = _GROUP * _WORD_BYTES  # so many integers fill whole words
+_CHUNK = 1 << 13  # groups at once: what is touched stays in the processor's cache
+_WORDS = 1 << 16  # words at once, for the same reason
 
 Words = NDArray[np.uint64]
+Octets = NDArray[np.uint8]
 
 
 def packed_size(count: int, bits: int) -> int:
@@ -47,45 +51,47 @@ def unpack_bits(packed: bytes, count: int, bits: int) -> Words:
     Raises:
         MalformedMessageError: If there are more or fewer.
     """
-    single = BitSum(count, bits)
-    single.add(packed)
-    return single.total()
+    if len(packed) != packed_size(count, bits):
+        raise MalformedMessageError
+    return _read(np.frombuffer(packed, dtype=np.uint8), bits)
 
 
 class BitSum:
-    """A sum of vectors of k-bit integers mod 2**k, added in place from packed bytes.
+    """A sum of packed vectors, added in place without unpacking any.
+
+    The vectors are added as long integers, so what an integer of the sum has above its
+    k bits is carried into the next one: with n vectors at most ``n - 1``.
 
     Args:
-        count: Integers in the vector, a multiple of 8.
+        count: Integers in the vector, a multiple of `SUM_GROUP`.
         bits: 8 to 57.
     """
 
     def __init__(self, count: int, bits: int) -> None:
+        self.count = count
         self._bits = bits
-        # One row per place in a group. What is above k bits is cut off at the end.
-        self._rows = np.zeros((_GROUP, count // _GROUP), dtype=np.uint64)
-        self._room = np.empty(_CHUNK, dtype=np.uint64)
-
-    @property
-    def count(self) -> int:
-        """Integers in the vector."""
-        return self._rows.size
+        size = packed_size(count, bits) // _WORD_BYTES
+        self._words = np.zeros(size, dtype="<u8")
+        self._carries = np.zeros(size, dtype=np.uint16)  # out of each word, to be added
+        self._over = np.empty(_WORDS, dtype=np.bool_)
+        self._is_settled = True
 
     def add(self, packed: bytes) -> None:
-        """Add one packed vector.
+        """Add one packed vector, at most 65,535 of them before `total`.
 
         Raises:
             MalformedMessageError: If it does not have the vector's size.
         """
         if len(packed) != packed_size(self.count, self._bits):
             raise MalformedMessageError
-        body, groups = np.frombuffer(packed, dtype=np.uint8), self._rows.shape[1]
-        # One thread: this waits for memory, and two wait twice as long.
-        for start in range(0, groups, _CHUNK):
-            size = min(_CHUNK, groups - start)
-            for i, view, shift in _places(body, start, size, self._bits):
-                np.right_shift(view, shift, out=self._room[:size])
-                self._rows[i, start : start + size] += self._room[:size]
+        added = np.frombuffer(packed, dtype="<u8")
+        self._is_settled = False
+        for start in range(0, len(added), _WORDS):
+            span = slice(start, start + _WORDS)
+            words, carries = self._words[span], self._carries[span]
+            words += added[span]
+            over = np.less(words, added[span], out=self._over[: len(words)])
+            carries += over
 
     def total(self, start: int = 0, stop: int | None = None) -> Words:
         """Return the sum, or a part of it.
@@ -95,15 +101,39 @@ class BitSum:
             stop: The one behind the last, a multiple of 8; None for all.
 
         Returns:
-            Shape (stop - start,), each in ``[0, 2**bits)``.
+            Shape (stop - start,), each in ``[0, 2**bits)``: the sum mod ``2**bits``
+            with the carry of the integer before it.
         """
+        self._settle()
         last = self.count if stop is None else stop
-        rows = self._rows[:, start // _GROUP : last // _GROUP]
-        return (rows.T & np.uint64((1 << self._bits) - 1)).reshape(-1)
+        first = packed_size(start, self._bits)
+        octets = self._words.view(np.uint8)[first : packed_size(last, self._bits)]
+        return _read(octets, self._bits)
+
+    def _settle(self) -> None:
+        """Add every word's carry to the next word, until there is none."""
+        words, carries = self._words[1:], self._carries[:-1]
+        while not self._is_settled:
+            words += carries
+            over = words < carries
+            carries[0], carries[1:] = 0, over[:-1]
+            self._is_settled = not over.any()
+
+
+def _read(octets: Octets, bits: int) -> Words:
+    """Read all the integers."""
+    groups = len(octets) // bits
+    values = np.empty((groups, _GROUP), dtype=np.uint64)
+    for start in range(0, groups, _CHUNK):
+        rows = values[start : start + _CHUNK]
+        for i, view, shift in _places(octets, start, len(rows), bits):
+            np.right_shift(view, shift, out=rows[:, i])
+        rows &= np.uint64((1 << bits) - 1)
+    return values.reshape(-1)
 
 
 def _places(
-    buffer: NDArray[np.uint8], start: int, size: int, bits: int
+    buffer: Octets, start: int, size: int, bits: int
 ) -> Iterator[tuple[int, Words, np.uint64]]:
     """Yield the words that hold place i of these groups, and the shift inside them."""
     for i in range(_GROUP):

@@ -140,8 +140,12 @@ class AggregationParams:
 
     @property
     def noise_bits(self) -> int:
-        """Bits that hold any sum of `max_contributors` errors or keys (L)."""
-        return (2 * self.max_contributors * NOISE_BOUND).bit_length()
+        """Bits that hold any sum of `max_contributors` errors, or keys, with carries.
+
+        L of PROTOCOL.md section 4.2; adding long integers carries at most
+        ``max_contributors - 1`` into a coefficient.
+        """
+        return (2 * self.max_contributors * (NOISE_BOUND + 1) - 1).bit_length()
 
     @property
     def values_per_coefficient(self) -> int:

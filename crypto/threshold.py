@@ -78,9 +78,12 @@ def open_one(
         BadPartialError: If the partials do not open it.
     """
     u = binding(public_key, set_digest, index)
+    # A committee gives the root of a power of c; one power more would make it c's own,
+    # at a quarter of the whole price.
+    scale = 1 if public_key.num_holders == 1 else 4 * public_key.delta**2
     try:
-        root = _root(public_key, ciphertext, partials, u)
-        return _plaintext(public_key, ciphertext, root)
+        root = _root(public_key, partials, u, scale)
+        return _plaintext(public_key, ciphertext, root, scale)
     except (ValueError, ZeroDivisionError):  # not the root, or no inverse
         raise BadPartialError(
             "the partial decryptions do not open the sum", index
@@ -88,35 +91,35 @@ def open_one(
 
 
 def _root(
-    public_key: PublicKey, ciphertext: mpz, partials: Mapping[int, mpz], u: mpz
+    public_key: PublicKey, partials: Mapping[int, mpz], u: mpz, scale: int
 ) -> mpz:
-    """Combine partials ``x'**(2*delta*s_i)`` to the n-th root of c mod n.
+    """Combine partials ``x'**(2*delta*s_i)`` to the n-th root of ``c**scale mod n``.
 
-    ``w = prod x_i**(2*lambda_i) = x'**(4*delta**2/n)``. As ``x' = c * u**n``, a factor
-    of ``u**(-4*delta**2)`` takes u out of it; with ``4*delta**2*a + n*b = 1`` the root
-    of c is then ``w**a * c**b``.
+    ``prod x_i**(2*lambda_i) = x'**(4*delta**2/n)``. As ``x' = c * u**n``, a factor of
+    ``u**(-4*delta**2)`` takes u out of it.
     """
-    n, delta = public_key.n, public_key.delta
+    n = public_key.n
     if public_key.num_holders == 1:
         return partials[1]
-    indices, square = sorted(partials), 4 * delta * delta
-    w = gmpy2.powmod(u, -square, n)
+    indices = sorted(partials)
+    w = gmpy2.powmod(u, -scale, n)
     for i in indices:
-        exponent = 2 * lagrange(delta, indices, i)
+        exponent = 2 * lagrange(public_key.delta, indices, i)
         w = w * gmpy2.powmod(partials[i], exponent, n) % n
-    _, a, b = gmpy2.gcdext(square, n)
-    return gmpy2.powmod(w, a, n) * gmpy2.powmod(ciphertext, b, n) % n
+    return w
 
 
-def _plaintext(public_key: PublicKey, ciphertext: mpz, root: mpz) -> mpz:
-    """Check the root and take it out of the ciphertext.
+def _plaintext(public_key: PublicKey, ciphertext: mpz, root: mpz, scale: int) -> mpz:
+    """Check the root and take it out of the ciphertext's power, ``scale`` times M.
 
     Raises:
-        ValueError: If it is not the ciphertext's root.
+        ValueError: If it is not the root of that power.
     """
     n, n_squared = public_key.n, public_key.n_squared
     blinding = gmpy2.powmod(root, n, n_squared)
-    if blinding % n != ciphertext % n:
+    power = gmpy2.powmod(ciphertext, scale, n_squared)
+    if blinding % n != power % n:
         raise ValueError
-    value = (ciphertext * gmpy2.invert(blinding, n_squared) % n_squared - 1) // n
+    scaled = (power * gmpy2.invert(blinding, n_squared) % n_squared - 1) // n
+    value = scaled * gmpy2.invert(scale, n) % n
     return value - n if 2 * value > n else value

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MessageType, MetricRecord, RecordDict
 
 from crypto.aggregation import RoundSum
@@ -179,7 +180,7 @@ class Phase:
 
 def _digest(total: IntVector) -> str:
     """Hash an opened sum, so that whoever adds the uploads again can compare it."""
-    return sha256(total.astype("<i8").tobytes()).hexdigest()
+    return sha256(np.ascontiguousarray(total, dtype="<i8")).hexdigest()
 
 
 def make_broadcast(

@@ -30,9 +30,8 @@ def _first(values: NDArray[Any], count: int) -> str:
 
 
 def _polynomial(example: Example) -> NDArray[Any]:
-    first = slice(0, RING_DEGREE)
-    polynomials = rlwe._public_polynomials(example.context, first, example.params)
-    return polynomials.reshape(-1)
+    bits = example.params.modulus_bits
+    return rlwe.public_words(example.context, 0, 1, bits=bits).reshape(-1)
 
 
 def _sampler_lines() -> Iterator[tuple[str, str]]:

@@ -136,11 +136,12 @@ def _opening_lines(example: Example) -> Iterator[tuple[str, str]]:
         yield f"partials of holder {holder}", _row(partials[holder])
         yield f"reply of holder {holder}", reply.to_bytes().hex()
         yield from _proof_lines(example, holder, reply)
+    scale = 4 * key.delta**2
     roots = [
-        _root(key, total[j], {i: partials[i][j] for i in OPENED_BY}, factors[j])
+        _root(key, {i: partials[i][j] for i in OPENED_BY}, factors[j], scale)
         for j in range(len(total))
     ]
-    yield "r", _row(roots)
+    yield "w", _row(roots)
     yield "opened M", _row(combine(total, partials, key, digest))
     yield from _sum_lines(round_sum, round_sum.total(partials))
 

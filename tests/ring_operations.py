@@ -13,7 +13,7 @@ from crypto import gaussian, rlwe
 from crypto.bitpack import BitSum, pack_bits, unpack_bits
 from crypto.params import RING_DEGREE, AggregationParams
 from crypto.randomness import RandomStream, upload_info
-from crypto.ring import SmallFactor
+from crypto.ring import Polynomials
 from tests.crypto_group import make_params
 
 
@@ -36,10 +36,8 @@ def _hex(words: NDArray[Any]) -> list[str]:
 
 
 def _polynomial(context: str, number: int, bits: int) -> NDArray[np.uint64]:
-    params = mock.Mock(modulus_bits=bits)
-    span = slice(number * RING_DEGREE, (number + 1) * RING_DEGREE)
-    polynomials = rlwe._public_polynomials(bytes.fromhex(context), span, params)
-    return polynomials.reshape(-1)
+    words = rlwe.public_words(bytes.fromhex(context), number, 1, bits=bits)
+    return words.reshape(-1)
 
 
 def polynomial(given: dict[str, Any]) -> Any:
@@ -57,7 +55,8 @@ def product(given: dict[str, Any]) -> Any:
     bits = given["bits"]
     small = np.resize(np.array(given["small"], dtype=np.int64), RING_DEGREE)
     a = _polynomial(given["context"], 0, bits)
-    (result,) = SmallFactor(small, bits=bits, digits=given["digits"]).times(a[None, :])
+    large = Polynomials(a[None, :], bits=bits, mean_bound=given["mean_bound"])
+    (result,) = large.times(small)
     result &= np.uint64((1 << bits) - 1)
     return {"first": _hex(result[:4]), "sha256": _hashed(result)}
 

@@ -31,7 +31,7 @@ class Widths:
     def of(cls, clients: int, value_bits: int) -> "Widths":
         """Find the smallest widths that hold every sum."""
         largest = clients * (2 ** (value_bits - 1) - 1)
-        noise = next(w for w in range(1, 64) if 2**w > 2 * clients * BOUND)
+        noise = next(w for w in range(1, 64) if 2**w >= 2 * clients * (BOUND + 1))
         total = next(w for w in range(1, 64) if 2 ** (w - 1) > largest)
         fitting = [rho for rho in range(1, 54) if noise + rho * total <= 53]
         return cls(noise, total, max(fitting, default=1))

@@ -66,21 +66,21 @@ def _sample_scenarios() -> dict[str, Scenario]:
 
 def _product_scenarios() -> dict[str, Scenario]:
     cases: dict[str, tuple[int, int, list[int]]] = {
-        "product_of_31_bits": (31, 2, [63, -63]),
-        "product_of_43_bits": (43, 2, [63]),
-        "product_of_51_bits": (51, 2, [1, -6, 5, 0, 13]),
-        "product_of_54_bits": (54, 2, [63, -63]),
-        "product_of_53_bits_with_a_sum_of_keys": (53, 3, [63_000]),
-        "product_of_54_bits_with_a_sum_of_keys": (54, 3, [63_000, -63_000, 1]),
+        "product_of_31_bits": (31, 8, [8, -8]),
+        "product_of_43_bits": (43, 63, [63]),
+        "product_of_51_bits": (51, 8, [1, -6, 5, 0, 13]),
+        "product_of_54_bits": (54, 63, [63, -63]),
+        "product_of_53_bits_with_a_sum_of_keys": (53, 63_000, [63_000]),
+        "product_of_54_bits_with_a_sum_of_keys": (54, 63_000, [63_000, -63_000, 1]),
     }
     made = {}
-    for name, (bits, digits, pattern) in cases.items():
+    for name, (bits, mean_bound, pattern) in cases.items():
         a = reference.public_polynomial(Y_SEED, 0, bits)
         product = reference.times(a, resized(pattern, reference.DEGREE), bits)
         given = {
             "context": Y_SEED.hex(),
             "bits": bits,
-            "digits": digits,
+            "mean_bound": mean_bound,
             "small": pattern,
         }
         output = {"first": _hex(product[:4]), "sha256": hashed(product)}

@@ -59,11 +59,12 @@ def lie(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KeyShare, "partials", doubled)
 
 
-def believe(public_key: PublicKey, ciphertext: mpz, root: mpz) -> mpz:
+def believe(public_key: PublicKey, ciphertext: mpz, root: mpz, scale: int) -> mpz:
     """Take a root out of a ciphertext without looking whether it is its root."""
     n, n_squared = public_key.n, public_key.n_squared
-    inverse = gmpy2.powmod(root, -n, n_squared)
-    value = (ciphertext * inverse % n_squared - 1) // n
+    power = gmpy2.powmod(ciphertext, scale, n_squared)
+    opened = (power * gmpy2.powmod(root, -n, n_squared) % n_squared - 1) // n
+    value = opened * gmpy2.invert(scale, n) % n
     return value - n if 2 * value > n else value
 
 

@@ -133,10 +133,8 @@ class Mixer:
             w = w * gmpy2.powmod(base, 2 * exponent, key.n) % key.n
         a, b = self.weights
         mixed = c1**a * c2**b % key.n_squared
-        _, to_w, to_mixed = gmpy2.gcdext(4 * key.delta**2, key.n)
-        root = gmpy2.powmod(w, to_w, key.n) * gmpy2.powmod(mixed, to_mixed, key.n)
         try:
-            return _plaintext(key, mixed, root % key.n)
+            return _plaintext(key, mixed, w, 4 * key.delta**2)
         except ValueError:
             raise BadPartialError("the mix is not the root of anything") from None
 

@@ -70,9 +70,7 @@ def _mixed_opening(plaintexts: tuple[int, int], *, bind: bool) -> mpz:
     for base, exponent in powers:
         w = w * gmpy2.powmod(base, 2 * exponent, key.n) % key.n
     mixed = c1**3 * c2**4 % key.n_squared
-    _, a, b = gmpy2.gcdext(4 * key.delta**2, key.n)
-    root = gmpy2.powmod(w, a, key.n) * gmpy2.powmod(mixed, b, key.n) % key.n
-    return _plaintext(key, mixed, root)
+    return _plaintext(key, mixed, w, 4 * key.delta**2)
 
 
 def _answer(key: PublicKey, share: KeyShare, ciphertext: mpz, *, bind: bool) -> mpz:

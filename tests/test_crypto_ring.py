@@ -7,8 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from crypto import ring
+from crypto.gaussian import sample
 from crypto.params import NOISE_BOUND, RING_DEGREE
-from crypto.ring import CLIENT_DIGITS, SERVER_DIGITS, SmallFactor
+from crypto.randomness import hedged_stream
+from crypto.ring import Polynomials, digit_cuts
 from tests import ring_reference as reference
 
 Integers = NDArray[np.int64]
@@ -16,7 +18,8 @@ Words = NDArray[np.uint64]
 Rows = list[list[int]]
 
 WIDTHS = range(31, 55)  # every k that parameters reach
-THOUSAND, MOST = 63_000, 630_000  # sums of 1,000 and of 10,000 keys at their bound
+KEY, THOUSAND, MOST = 8, 63_000, 630_000  # a key; sums of 1,000 and 10,000 of them
+BOUNDS = [KEY, NOISE_BOUND, 5 * NOISE_BOUND, 100 * NOISE_BOUND, THOUSAND, MOST]
 
 
 def _constant(value: int) -> Integers:
@@ -47,15 +50,14 @@ def _uniform(bits: int, count: int = 1) -> Words:
     return generator.integers(0, 1 << bits, (count, RING_DEGREE), dtype=np.uint64)
 
 
-def _extremes(bits: int) -> Words:
+def _extremes(bits: int, bound: int) -> Words:
     """Polynomials whose digits are all at one end, or at both in turn."""
+    cuts = digit_cuts(bits, bound)
+    lowest = sum(-(1 << (width - 1)) << at for at, width in cuts) % (1 << bits)
+    highest = sum(((1 << (width - 1)) - 1) << at for at, width in cuts)
     rows = [_filled(0, 0), _filled((1 << bits) - 1, 0)]
-    for digits in (CLIENT_DIGITS, SERVER_DIGITS):
-        cuts = SmallFactor(_constant(1), bits=bits, digits=digits)._cuts
-        lowest = sum(-(1 << (width - 1)) << at for at, width in cuts) % (1 << bits)
-        highest = sum(((1 << (width - 1)) - 1) << at for at, width in cuts)
-        rows += [_filled(lowest, lowest), _filled(highest, highest)]
-        rows += [_filled(lowest, highest), np.sort(_filled(lowest, highest))]
+    rows += [_filled(lowest, lowest), _filled(highest, highest)]
+    rows += [_filled(lowest, highest), np.sort(_filled(lowest, highest))]
     return np.stack(rows)
 
 
@@ -63,10 +65,8 @@ def _filled(even: int, odd: int) -> Words:
     return np.tile(np.array([even, odd], dtype=np.uint64), RING_DEGREE // 2)
 
 
-def _times(
-    polynomials: Words, small: Integers, bits: int, digits: int
-) -> list[list[int]]:
-    product = SmallFactor(small, bits=bits, digits=digits).times(polynomials)
+def _times(polynomials: Words, small: Integers, bits: int, bound: int) -> Rows:
+    product = Polynomials(polynomials, bits=bits, mean_bound=bound).times(small)
     low: Rows = (product & np.uint64((1 << bits) - 1)).tolist()
     return low
 
@@ -86,14 +86,14 @@ def test_reference_multiplies_as_the_definition_says() -> None:
     assert reference.times(a, s, bits) == [c % 256 for c in expected]
 
 
-@pytest.mark.parametrize("digits", [CLIENT_DIGITS, SERVER_DIGITS])
 @pytest.mark.parametrize("bits", WIDTHS)
-def test_product_with_a_key_is_exact_for_every_width(bits: int, digits: int) -> None:
-    small, polynomials = _random(NOISE_BOUND), _uniform(bits)
+def test_product_with_a_key_is_exact_for_every_width(bits: int) -> None:
+    key = sample(RING_DEGREE, hedged_stream(b"", "s")).astype(np.int64)
+    polynomials = _uniform(bits)
 
-    expected = _exact(polynomials, small, bits)
+    expected = _exact(polynomials, key, bits)
 
-    assert _times(polynomials, small, bits, digits) == expected
+    assert _times(polynomials, key, bits, KEY) == expected
 
 
 @pytest.mark.parametrize("bits", WIDTHS)
@@ -103,60 +103,56 @@ def test_product_with_a_sum_of_keys_is_exact_for_every_width(bits: int) -> None:
 
     expected = _exact(polynomials, small, bits)
 
-    assert _times(polynomials, small, bits, SERVER_DIGITS) == expected
+    assert _times(polynomials, small, bits, THOUSAND) == expected
 
 
-@pytest.mark.parametrize(
-    ("bound", "digits"),
-    [
-        (NOISE_BOUND, CLIENT_DIGITS),
-        (NOISE_BOUND, SERVER_DIGITS),
-        (THOUSAND, SERVER_DIGITS),
-        (MOST, SERVER_DIGITS),
-    ],
-)
-@pytest.mark.parametrize("bits", [31, 43, 49, 51, 53, 54])
+@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize("bits", [31, 33, 35, 43, 49, 51, 53, 54])
 @pytest.mark.parametrize("name", FACTORS)
-def test_product_of_extremes_is_exact(
-    name: str, bits: int, bound: int, digits: int
-) -> None:
-    small, polynomials = FACTORS[name](bound), _extremes(bits)
+def test_product_of_extremes_is_exact(name: str, bits: int, bound: int) -> None:
+    small, polynomials = FACTORS[name](bound), _extremes(bits, bound)
 
     expected = _exact(polynomials, small, bits)
 
-    assert _times(polynomials, small, bits, digits) == expected
+    assert _times(polynomials, small, bits, bound) == expected
 
 
-@pytest.mark.parametrize(
-    ("bound", "digits", "limit"),
-    [
-        (NOISE_BOUND, CLIENT_DIGITS, 0.01),
-        (NOISE_BOUND, SERVER_DIGITS, 0.0001),
-        (THOUSAND, SERVER_DIGITS, 0.02),
-        (MOST, SERVER_DIGITS, 0.2),
-    ],
-)
-@pytest.mark.parametrize("bits", [51, 53, 54])
+@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize("bits", WIDTHS)
 def test_rounding_stays_below_a_quarter(
-    bits: int, bound: int, digits: int, limit: float, monkeypatch: pytest.MonkeyPatch
+    bits: int, bound: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distances = _watch_rounding(monkeypatch)
-    for make in FACTORS.values():
-        factor = SmallFactor(make(bound), bits=bits, digits=digits)
-        factor.times(_uniform(bits, 4))
-        factor.times(_extremes(bits))
+    for rows in (_uniform(bits, 4), _extremes(bits, bound)):
+        polynomials = Polynomials(rows, bits=bits, mean_bound=bound)
+        for make in FACTORS.values():
+            polynomials.times(make(bound))
 
-    assert 0 < max(distances) < limit < 0.25
+    assert max(distances) <= 0.125
 
 
-def test_two_digits_would_not_do_for_the_server(
+def test_two_digits_would_not_do_for_a_thousand_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert len(digit_cuts(54, THOUSAND)) == 3
+    monkeypatch.setattr(ring, "_EXACT_BITS", 54)
+    assert len(digit_cuts(54, THOUSAND)) == 2
     distances = _watch_rounding(monkeypatch)
 
-    SmallFactor(_constant(THOUSAND), bits=54, digits=2).times(_extremes(54))
+    _times(_extremes(54, THOUSAND), _constant(THOUSAND), 54, THOUSAND)
 
     assert max(distances) > 0.25
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_factor_larger_than_was_said_is_refused(sign: int) -> None:
+    polynomials = Polynomials(_uniform(41), bits=41, mean_bound=KEY)
+    small = _constant(sign * KEY)
+    polynomials.times(small)
+    small[7] += sign
+
+    with pytest.raises(ValueError, match="too large for an exact product"):
+        polynomials.times(small)
 
 
 def _watch_rounding(monkeypatch: pytest.MonkeyPatch) -> list[float]:
@@ -172,55 +168,67 @@ def _watch_rounding(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return distances
 
 
-@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 40])
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 40])
 def test_rows_are_multiplied_one_by_one(count: int) -> None:
-    small, polynomials = _random(NOISE_BOUND), _uniform(41, count)
-    factor = SmallFactor(small, bits=41, digits=2)
+    small, rows = _random(NOISE_BOUND), _uniform(41, count)
 
-    together = factor.times(polynomials)
+    together = _times(rows, small, 41, NOISE_BOUND)
 
-    assert together.shape == (count, RING_DEGREE)
-    rows = [factor.times(row[None, :])[0] for row in polynomials]
-    assert together.tolist() == [row.tolist() for row in rows]
+    assert together == [_times(r[None, :], small, 41, NOISE_BOUND)[0] for r in rows]
 
 
 def test_product_leaves_its_factors_alone() -> None:
-    small, polynomials = _random(NOISE_BOUND), _uniform(51)
-    kept = small.copy(), polynomials.copy()
+    small, rows = _random(NOISE_BOUND), _uniform(51)
+    kept = small.copy(), rows.copy()
+    polynomials = Polynomials(rows, bits=51, mean_bound=NOISE_BOUND)
 
-    SmallFactor(small, bits=51, digits=2).times(polynomials)
+    first, second = polynomials.times(small), polynomials.times(small)
 
+    assert (first == second).all()
     assert (small == kept[0]).all()
-    assert (polynomials == kept[1]).all()
+    assert (rows == kept[1]).all()
 
 
-@pytest.mark.parametrize(("bits", "digits"), [(51, 2), (54, 3), (31, 2), (49, 3)])
-def test_digits_cover_all_bits_once(bits: int, digits: int) -> None:
-    cuts = SmallFactor(_constant(1), bits=bits, digits=digits)._cuts
+@pytest.mark.parametrize(
+    ("bits", "bound", "widths"),
+    [
+        (31, KEY, [31]),
+        (35, KEY, [35]),
+        (36, KEY, [18, 18]),
+        (51, KEY, [26, 25]),
+        (33, 5 * NOISE_BOUND, [17, 16]),
+        (41, 100 * NOISE_BOUND, [21, 20]),
+        (43, THOUSAND, [22, 21]),
+        (47, THOUSAND, [16, 16, 15]),
+        (54, MOST, [18, 18, 18]),
+    ],
+)
+def test_digits_cover_all_bits_once(bits: int, bound: int, widths: list[int]) -> None:
+    cuts = digit_cuts(bits, bound)
 
-    assert len(cuts) == digits
-    assert [at for at, _ in cuts] == [
-        sum(w for _, w in cuts[:i]) for i in range(digits)
-    ]
-    assert sum(width for _, width in cuts) == bits
+    assert [width for _, width in cuts] == widths
+    assert [at for at, _ in cuts] == [sum(widths[:i]) for i in range(len(widths))]
+    assert sum(widths) == bits
 
 
-@pytest.mark.parametrize(("bits", "digits"), [(51, 2), (53, 3), (49, 3), (43, 2)])
+@pytest.mark.parametrize(
+    ("bits", "bound"), [(33, KEY), (51, KEY), (53, THOUSAND), (49, MOST), (43, KEY)]
+)
 def test_every_digit_is_centred_by_its_own_width(
-    bits: int, digits: int, monkeypatch: pytest.MonkeyPatch
+    bits: int, bound: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The last digit has fewer bits; balanced by another's width, it would lie to one
     # side and cost precision.
-    factor = SmallFactor(_constant(1), bits=bits, digits=digits)
-    polynomials, largest = _extremes(bits), list[float]()
+    largest = list[float]()
 
-    def watched(polynomials: NDArray[np.int64]) -> ring.Spectrum:
+    def watched(polynomials: NDArray[np.int64], *, out: ring.Spectrum) -> ring.Spectrum:
         largest.append(float(np.abs(polynomials).max()))
-        return forward(polynomials)
+        return forward(polynomials, out=out)
 
     forward = ring._forward
     monkeypatch.setattr(ring, "_forward", watched)
-    factor.times(polynomials)
+    Polynomials(_extremes(bits, bound), bits=bits, mean_bound=bound)
 
-    peaks = np.reshape(largest, (-1, digits)).max(axis=0)  # over the FFT calls
-    assert peaks.tolist() == [2.0 ** (width - 1) for _, width in factor._cuts]
+    widths = [width for _, width in digit_cuts(bits, bound)]
+    peaks = np.reshape(largest, (-1, len(widths))).max(axis=0)  # over the FFT calls
+    assert peaks.tolist() == [2.0 ** (width - 1) for width in widths]

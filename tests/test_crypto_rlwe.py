@@ -75,30 +75,44 @@ def _unmask(
     count: int,
     size: int,
     context: bytes = CONTEXT,
-) -> tuple[Integers, int]:
+) -> tuple[Integers, float]:
     return rlwe.unmask(
         total, key_sum, count=count, num_values=size, context=context, params=params
     )
 
 
 def test_public_polynomial_is_a_fixed_function_of_the_context() -> None:
-    span = slice(0, RING_DEGREE)
-    (first,) = rlwe._public_polynomials(CONTEXT, span, _params())
+    (first,) = rlwe.public_words(CONTEXT, 0, 1, bits=33)
 
     assert first[:4].tolist() == reference.public_polynomial(CONTEXT, 0, 33)[:4]
     assert first[:4].tolist() == [1596037820, 3851151900, 6133499289, 4575325437]
 
 
 def test_public_polynomials_agree_with_the_reference() -> None:
-    params, count = _params(), 2 * rlwe._BLOCKS + 1
+    count = 2 * rlwe._BLOCKS + 1
     spans = list(rlwe._spans(count * RING_DEGREE))
-    pieces = [rlwe._public_polynomials(CONTEXT, span, params) for span in spans]
+    pieces = [
+        rlwe.public_words(CONTEXT, *rlwe._numbers(span), bits=33) for span in spans
+    ]
 
     words = np.concatenate(pieces).tolist()
     for j in (0, 1, rlwe._BLOCKS - 1, rlwe._BLOCKS, count - 1):
         assert words[j] == reference.public_polynomial(CONTEXT, j, 33), j
     assert spans[-1].stop == count * RING_DEGREE
     assert len({tuple(row[:4]) for row in words}) == count
+
+
+def test_clients_of_one_process_share_the_public_polynomials() -> None:
+    params, cache = _params(), rlwe.shared_polynomials
+    cache.cache_clear()
+    values = _values(params, rlwe._BLOCKS * RING_DEGREE + 1)
+
+    for client_id in range(3):
+        _mask(values, params, client_id=client_id)
+    assert (cache.cache_info().misses, cache.cache_info().hits) == (2, 4)
+
+    _mask(values, params, context=OTHER)
+    assert cache.cache_info().misses == 4
 
 
 @pytest.mark.parametrize(("clients", "value_bits"), GROUPS)
@@ -197,15 +211,15 @@ def test_sum_of_a_thousand_clients_is_exact() -> None:
 
 
 def _made(
-    sums: list[int], key_sum: Integers, noise: int, params: AggregationParams
+    sums: list[int], key_sum: Integers, noise: list[int], params: AggregationParams
 ) -> BitSum:
-    """Encrypt one polynomial of sums with a given sum of keys and of errors."""
-    k, signs = params.modulus_bits, [1, -1] * (RING_DEGREE // 2)
+    """Encrypt one polynomial of sums with given sums of keys and, in turn, errors."""
+    k, errors = params.modulus_bits, np.resize(noise, RING_DEGREE).tolist()
     a = reference.public_polynomial(CONTEXT, 0, k)
     hiding = reference.times(a, key_sum.tolist(), k)
     made = [
-        (product + sign * noise + (x << params.noise_bits)) % (1 << k)
-        for product, sign, x in zip(hiding, signs, sums, strict=True)
+        (product + error + (x << params.noise_bits)) % (1 << k)
+        for product, error, x in zip(hiding, errors, sums, strict=True)
     ]
     total = BitSum(RING_DEGREE, k)
     total.add(pack_bits(np.array(made, dtype=np.uint64), k))
@@ -222,12 +236,12 @@ def test_largest_sums_of_a_thousand_keys_errors_and_values_are_exact(
     key_sum[::3] *= -1
     largest = 1000 * params.max_value
     sums = np.resize([largest, -largest, 0, 1, -1], RING_DEGREE)
-    total = _made(sums.tolist(), key_sum, 63_000, params)
+    total = _made(sums.tolist(), key_sum, [63_000, -63_000], params)
 
     opened, peak = _unmask(total, key_sum, params, count=1000, size=RING_DEGREE)
 
     assert (opened == sums).all()
-    assert peak == 63_000
+    assert peak == 63_000 + 999 / 2  # from the mean of a thousand clients' carries
 
 
 def test_key_sum_beyond_its_contributors_is_refused() -> None:
@@ -237,24 +251,37 @@ def test_key_sum_beyond_its_contributors_is_refused() -> None:
         wrong = keys.copy()
         wrong[place] = value
         with pytest.raises(SumRangeError, match="the sum of the keys is larger") as why:
-            _unmask(_made([0] * RING_DEGREE, wrong, 0, params), wrong, params, **_FOUR)
+            _unmask(
+                _made([0] * RING_DEGREE, wrong, [0], params), wrong, params, **_FOUR
+            )
         assert why.type is SumRangeError
     keys[0], keys[1] = limit, -limit
 
     opened, peak = _unmask(
-        _made([7] * RING_DEGREE, keys, 0, params), keys, params, **_FOUR
+        _made([7] * RING_DEGREE, keys, [0], params), keys, params, **_FOUR
     )
 
-    assert (set(opened.tolist()), peak) == ({7}, 0)
+    assert (set(opened.tolist()), peak) == ({7}, 3 / 2)
 
 
-@pytest.mark.parametrize("noise", [4 * NOISE_BOUND + 1, -4 * NOISE_BOUND - 1])
-def test_noise_beyond_its_contributors_is_refused(noise: int) -> None:
+@pytest.mark.parametrize(
+    ("largest", "beyond"),
+    [
+        (4 * NOISE_BOUND + 3, 4 * NOISE_BOUND + 4),
+        (-4 * NOISE_BOUND, -4 * NOISE_BOUND - 1),
+    ],
+    ids=["with carries", "below"],
+)
+def test_noise_beyond_its_contributors_is_refused(largest: int, beyond: int) -> None:
     # Five clients have room for it; the four that are in the set do not make it.
     params, keys = _params(), np.zeros(RING_DEGREE, dtype=np.int64)
+    sums = [0] * RING_DEGREE
+    opened, peak = _unmask(_made(sums, keys, [largest], params), keys, params, **_FOUR)
+    assert not opened.any()
+    assert peak == 4 * NOISE_BOUND + 3 / 2
 
     with pytest.raises(NoiseError, match="more noise than its contributors give"):
-        _unmask(_made([0] * RING_DEGREE, keys, noise, params), keys, params, **_FOUR)
+        _unmask(_made(sums, keys, [0, beyond], params), keys, params, **_FOUR)
 
 
 @pytest.mark.parametrize("place", [0, 1, RING_DEGREE - 1])
@@ -285,7 +312,7 @@ def test_value_behind_the_last_is_refused(value_bits: int) -> None:
     params = _params(5, value_bits)
     keys, sums = np.zeros(RING_DEGREE, dtype=np.int64), [0] * RING_DEGREE
     sums[-1] = 1 << (params.sum_bits * (params.values_per_coefficient - 1))
-    total = _made(sums, keys, 0, params)
+    total = _made(sums, keys, [0], params)
     size = RING_DEGREE * params.values_per_coefficient
 
     opened, _ = _unmask(total, keys, params, count=1, size=size)

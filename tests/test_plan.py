@@ -204,19 +204,19 @@ def test_what_cannot_work_is_refused_with_its_numbers(
     assert caught.value.exit_code == 2
 
 
-def ring_params(clients: int) -> AggregationParams:
-    settings = replace(SMALL, clients=clients, value_bits=24, protocol="hybrid")
+def ring_params(clients: int, value_bits: int) -> AggregationParams:
+    settings = replace(SMALL, clients=clients, value_bits=value_bits, protocol="hybrid")
     return settings.planned()[1]
 
 
 @pytest.mark.parametrize(
-    ("clients", "modulus_bits", "against"),
-    [(1000, 51, "also against quantum"), (2060, 54, "classical only")],
+    ("clients", "value_bits", "modulus_bits", "against"),
+    [(1000, 24, 51, "also against quantum"), (4096, 23, 54, "classical only")],
 )
 def test_security_follows_from_the_ring_modulus(
-    clients: int, modulus_bits: int, against: str
+    clients: int, value_bits: int, modulus_bits: int, against: str
 ) -> None:
-    params = ring_params(clients)
+    params = ring_params(clients, value_bits)
     assert widths(params)["k"] == modulus_bits
     assert against in security(params)["RLWE"]
 

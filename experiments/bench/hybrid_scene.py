@@ -151,6 +151,7 @@ class HybridScene:
         return values
 
     def _seal(self, identity: Identity) -> Upload:
+        rlwe.shared_polynomials.cache_clear()  # every client for itself
         return seal(
             self.contribution,
             manifest=self._manifest,
