@@ -180,7 +180,7 @@ class Phase:
 
 def _digest(total: IntVector) -> str:
     """Hash an opened sum, so that whoever adds the uploads again can compare it."""
-    return sha256(np.ascontiguousarray(total, dtype="<i8")).hexdigest()
+    return sha256(np.ascontiguousarray(total, dtype="<i8").data).hexdigest()
 
 
 def make_broadcast(
