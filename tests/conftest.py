@@ -17,7 +17,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # A shell's background job ignores Ctrl-C, and so would every program under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.attack_table"]
+pytest_plugins = ["tests.attack_table", "tests.unseen_command"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,10 +1,13 @@
 """A small group for tests that run a federation in one process."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flwr.app import ConfigRecord, Message, RecordDict
 from gmpy2 import mpz
+from numpy.typing import NDArray
 
 from crypto.dealer import deal
 from crypto.manifest import SIMULATION, Manifest
@@ -14,7 +17,17 @@ from experiments.prepare import PreparedRun, enrol
 from experiments.privacy.federation import RUN_CONFIG, Federation, InProcessGrid
 from models.shards import Shard
 
-__all__ = ["RUN_CONFIG", "Federation", "InProcessGrid", "make_group", "make_params"]
+__all__ = [
+    "RUN_CONFIG",
+    "Federation",
+    "InProcessGrid",
+    "gone",
+    "make_group",
+    "make_params",
+    "moves",
+    "read",
+    "steady",
+]
 
 # Safe primes of 256 bits: quick, and useless for anything but tests.
 P = mpz(0xF9DE58C0FA52661720EEC369203DC4243CF282F4D3136C5143275AAC7DE7AD17)
@@ -54,3 +67,31 @@ def make_group(folder: Path, params: AggregationParams) -> PreparedRun:
     empty = Shard({"labels": np.zeros(1, dtype=np.int64)})
     shards = [empty] * params.max_contributors
     return enrol(folder, Manifest(keys, params), shards, empty)
+
+
+def gone(reply: Message) -> Message:
+    """Turn a reply into one the server refuses, as if it never came."""
+    reply.content = RecordDict({"unseen": ConfigRecord({"kind": "error", "data": b""})})
+    return reply
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Read an event log."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def moves(dim: int, scale: float = 1.0) -> dict[int, NDArray[np.float32]]:
+    """Made-up updates of five clients."""
+    generator = np.random.default_rng(7)
+    return {
+        i: (generator.normal(0, scale, dim)).astype(np.float32) for i in range(1, 6)
+    }
+
+
+def steady(folder: Path, **options: Any) -> Federation:
+    """Five clients with one example each that move every parameter by 1."""
+    return Federation(
+        make_group(folder, make_params()),
+        lambda _, p: (p + 1, {"num-examples": 1, "loss": 0.0}),
+        **options,
+    )

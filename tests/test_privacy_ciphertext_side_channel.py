@@ -1,10 +1,6 @@
 """E2: what is clear beside ciphertexts, the classifier, and the controls."""
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -170,20 +166,3 @@ def test_exponents_that_are_not_as_assumed_fail_a_control(
 
 def test_phe_that_hides_many_mails_fails_a_control() -> None:
     assert len(failing(leaks(), judged(), recall=0.5)) == 1
-
-
-@pytest.mark.integration
-def test_quick_run_writes_numbers_and_both_plots(tmp_path: Path) -> None:
-    name = "ciphertext_side_channel"
-    subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", "--quick", "--out", tmp_path],
-        check=True,
-        timeout=300,
-        capture_output=True,
-    )
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert result["number"] == "E2"
-    assert all(control["holds"] for control in result["controls"])
-    assert all(one["null"] is not None for one in result["measures"])
-    for kind in ("png", "svg"):
-        assert (tmp_path / f"{name}.{kind}").stat().st_size > 10_000

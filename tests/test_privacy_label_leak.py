@@ -1,8 +1,5 @@
 """E3: labels are read from an update; a sum tells those of the group only."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -219,23 +216,3 @@ def test_every_control_can_fail(
 ) -> None:
     (wrong,) = failed(made_up(models, **changes))
     assert wrong.startswith(name)
-
-
-@pytest.mark.integration
-def test_script_writes_its_numbers_and_its_plot(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "experiments.label_leak", "--quick"]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert all(one["holds"] for one in result["controls"])
-    views = {one["view"] for one in result["measures"]}
-    assert views == {"plain", "encrypted", "key holder", "collusion"}
-    for kind in ("png", "svg"):
-        assert (tmp_path / f"label_leak.{kind}").stat().st_size > 10_000

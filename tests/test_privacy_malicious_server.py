@@ -1,10 +1,6 @@
 """E7: traps read out of hand-made sums, and the platform's own checks, off and on."""
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,22 +196,3 @@ def test_the_controls_hold_and_fail_without_the_checks(real: Rounds) -> None:
         "clients of 2 that refuse the imprint layer by their policy",
         "key holders of 2 that refuse to open different models",
     ]
-
-
-@pytest.mark.integration
-def test_a_quick_run_writes_numbers_and_plots(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "experiments.malicious_server", "--quick"]
-    done = subprocess.run(
-        [*command, "--out", tmp_path], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert {one["view"] for one in result["measures"]} == {
-        "plain",
-        "encrypted",
-        "key holder",
-        "collusion",
-    }
-    assert all(one["holds"] for one in result["controls"])
-    for kind in ("png", "svg"):
-        assert (tmp_path / f"malicious_server.{kind}").stat().st_size > 10_000

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments.privacy.numbers import Measure
+from experiments.privacy.plotting import draw_measures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +61,7 @@ def _draw_plans(axes: "Axes", drawing: Drawing) -> None:
     some = next(iter(drawing.plans.values()))
     _draw_null(axes, drawing.clients, some)
     for (name, curve), style in zip(drawing.plans.items(), _STYLES, strict=True):
-        _draw_curve(axes, drawing.clients, curve, style, _LABELS[name])
+        draw_measures(axes, drawing.clients, curve, fmt=style, label=_LABELS[name])
     places, values = zip(*drawing.real, strict=True)
     label = "real ciphertexts and key holders"
     axes.plot(places, values, "kx", markersize=9, label=label)
@@ -74,7 +75,7 @@ def _draw_drift(axes: "Axes", drawing: Drawing) -> None:
     some = next(iter(drawing.drift.values()))
     _draw_null(axes, drawing.distances, some)
     for (name, curve), style in zip(drawing.drift.items(), _STYLES, strict=True):
-        _draw_curve(axes, drawing.distances, curve, style, name)
+        draw_measures(axes, drawing.distances, curve, fmt=style, label=name)
     anew = drawing.anew
     label = "same model, trained anew in another order"
     axes.plot([0], [anew.value], "kD", markersize=7, label=label)
@@ -91,19 +92,4 @@ def _draw_null(axes: "Axes", places: Sequence[int], curve: Sequence[Measure]) ->
         [one.null_high or 0.0 for one in curve],
         color="0.8",
         label="null: the mean of the others",
-    )
-
-
-def _draw_curve(
-    axes: "Axes",
-    places: Sequence[int],
-    curve: Sequence[Measure],
-    style: str,
-    label: str,
-) -> None:
-    values = [one.value for one in curve]
-    below = [one.value - one.low for one in curve]
-    above = [one.high - one.value for one in curve]
-    axes.errorbar(
-        places, values, (below, above), fmt=style, markersize=5, capsize=2, label=label
     )

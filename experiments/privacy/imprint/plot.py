@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.privacy.imprint.attack import expected_share
+from experiments.privacy.plotting import draw_measures, errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,12 +55,11 @@ def _draw_points(axes: "Axes", points: Mapping[int, Mapping[int, "Measure"]]) ->
     axes.plot(ratios, curve, color="0.3", lw=1, label="chance to be alone in a bin")
     for number, (bins, shares) in enumerate(sorted(points.items())):
         values = list(shares.values())
-        axes.errorbar(
+        draw_measures(
+            axes,
             [count / bins for count in shares],
-            [one.value for one in values],
-            yerr=_errors(values),
+            values,
             fmt=_MARKERS[number % len(_MARKERS)],
-            capsize=3,
             label=f"layer of {bins:,} bins",
         )
     axes.set(xscale="log", ylim=(-0.03, 1.05))
@@ -78,7 +78,7 @@ def _draw_bars(
             np.arange(len(bars)) + (number - (len(clients) - 1) / 2) * height,
             [one.value for one in values],
             height,
-            xerr=_errors(values),
+            xerr=errors(values),
             capsize=3,
             label=f"{count} clients",
         )
@@ -87,10 +87,3 @@ def _draw_bars(
     axes.set_xlim(0, 1.05)
     axes.set_xlabel("share of images rebuilt")
     axes.grid(alpha=0.3, axis="x")
-
-
-def _errors(measures: Sequence["Measure"]) -> list[list[float]]:
-    return [
-        [max(0.0, one.value - one.low) for one in measures],
-        [max(0.0, one.high - one.value) for one in measures],
-    ]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from experiments.privacy.numbers import Measure
+from experiments.privacy.plotting import draw_measures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +62,7 @@ def _draw_test(
     )
     axes.axhline(0.5, color="0.5", linewidth=1)
     for curve, (style, name) in zip(curves, _STYLES, strict=True):
-        _draw_curve(axes, clients, curve, style, f"opened sum, {name}")
+        draw_measures(axes, clients, curve, fmt=style, label=f"opened sum, {name}")
     axes.set_prop_cycle(None)  # the same colours again
     for one, (style, name) in zip(plain, _STYLES, strict=True):
         place, form = [_PLAIN_PLACE], style[0]
@@ -83,25 +84,10 @@ def _draw_average(
         color="0.85",
         label="null: a mail that is not in the sum",
     )
-    _draw_curve(axes, clients, variances, "o-", "average case, first step")
+    draw_measures(axes, clients, variances, fmt="o-", label="average case, first step")
     falling = [1 / n for n in clients]
     axes.plot(
         clients, falling, color="0.3", linestyle=":", label="1/n (Elkordy et al. 2023)"
     )
     axes.set_yscale("log")
     axes.set_ylabel("squared correlation of sum and target")
-
-
-def _draw_curve(
-    axes: "Axes",
-    clients: Sequence[int],
-    curve: Sequence[Measure],
-    style: str,
-    label: str,
-) -> None:
-    values = [one.value for one in curve]
-    below = [one.value - one.low for one in curve]
-    above = [one.high - one.value for one in curve]
-    axes.errorbar(
-        clients, values, (below, above), fmt=style, markersize=5, capsize=2, label=label
-    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments.privacy.numbers import Measure
+from experiments.privacy.plotting import draw_measures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,12 +107,5 @@ def _draw_line(
     color: str,
     label: str,
 ) -> None:
-    values = [one.value for one in measures]
-    errors = [
-        [one.value - one.low for one in measures],
-        [one.high - one.value for one in measures],
-    ]
     marker = "o" if color == "C2" else "s"
-    axes.errorbar(
-        clients, values, errors, fmt=f"{marker}-", color=color, capsize=3, label=label
-    )
+    draw_measures(axes, clients, measures, fmt=f"{marker}-", color=color, label=label)

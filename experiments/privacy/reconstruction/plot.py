@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.privacy.images.victims import Pixels
 from experiments.privacy.numbers import Measure
+from experiments.privacy.plotting import draw_measures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,13 +74,8 @@ def _draw_curves(axes: "Axes", panels: Panels) -> None:
     ticks: set[int] = set()
     for i, (name, points) in enumerate(panels.curves.items()):
         clients = [num for num, _ in points]
-        values = [one.value for _, one in points]
-        errors = [
-            [one.value - one.low for _, one in points],
-            [one.high - one.value for _, one in points],
-        ]
-        style = f"{_MARKERS[i]}-"
-        axes.errorbar(clients, values, errors, fmt=style, capsize=3, label=name)
+        measures = [one for _, one in points]
+        draw_measures(axes, clients, measures, fmt=f"{_MARKERS[i]}-", label=name)
         ticks.update(clients)
     for i, (name, (num, one)) in enumerate(panels.colluded.items()):
         place = num * _ASIDE  # beside the figures of the sums

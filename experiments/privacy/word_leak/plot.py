@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.privacy.numbers import Measure
+from experiments.privacy.plotting import draw_measures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,16 +50,13 @@ def _draw_panel(axes: "Axes", curves: Mapping[int, Curve], null: str) -> None:
         _MARKERS, _COLOURS, curves.items(), strict=False
     ):
         measures = list(curve.values())
-        below = [one.value - one.low for one in measures]
-        above = [one.high - one.value for one in measures]
         _draw_null(axes, list(curve), measures, colour)
-        axes.errorbar(
+        draw_measures(
+            axes,
             list(curve),
-            [one.value for one in measures],
-            (below, above),
+            measures,
             marker=marker,
             color=colour,
-            capsize=3,
             label="1 mail each" if mails == 1 else f"{mails} mails each",
         )
     axes.fill_between([], [], [], color="0.85", label="null of each")
