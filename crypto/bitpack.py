@@ -19,6 +19,7 @@ _WORD_BYTES = 8
 SUM_GROUP: Final = _GROUP * _WORD_BYTES  # so many integers fill whole words
 _CHUNK = 1 << 13  # groups at once: what is touched stays in the processor's cache
 _WORDS = 1 << 16  # words at once, for the same reason
+_MOST_UNSETTLED = 255  # vectors: each carries at most 1 out of a word
 
 Words = NDArray[np.uint64]
 Octets = NDArray[np.uint8]
@@ -72,12 +73,12 @@ class BitSum:
         self._bits = bits
         size = packed_size(count, bits) // _WORD_BYTES
         self._words = np.zeros(size, dtype="<u8")
-        self._carries = np.zeros(size, dtype=np.uint16)  # out of each word, to be added
+        self._carries = np.zeros(size, dtype=np.uint8)  # out of each word, to be added
+        self._unsettled = 0  # vectors whose carries are not added yet
         self._over = np.empty(_WORDS, dtype=np.bool_)
-        self._is_settled = True
 
     def add(self, packed: bytes) -> None:
-        """Add one packed vector, at most 65,535 of them before `total`.
+        """Add one packed vector.
 
         Raises:
             MalformedMessageError: If it does not have the vector's size.
@@ -85,13 +86,15 @@ class BitSum:
         if len(packed) != packed_size(self.count, self._bits):
             raise MalformedMessageError
         added = np.frombuffer(packed, dtype="<u8")
-        self._is_settled = False
+        if self._unsettled == _MOST_UNSETTLED:
+            self._settle()
+        self._unsettled += 1
         for start in range(0, len(added), _WORDS):
             span = slice(start, start + _WORDS)
             words, carries = self._words[span], self._carries[span]
             words += added[span]
             over = np.less(words, added[span], out=self._over[: len(words)])
-            carries += over
+            carries += over.view(np.uint8)
 
     def total(self, start: int = 0, stop: int | None = None) -> Words:
         """Return the sum, or a part of it.
@@ -104,7 +107,8 @@ class BitSum:
             Shape (stop - start,), each in ``[0, 2**bits)``: the sum mod ``2**bits``
             with the carry of the integer before it.
         """
-        self._settle()
+        if self._unsettled:
+            self._settle()
         last = self.count if stop is None else stop
         first = packed_size(start, self._bits)
         octets = self._words.view(np.uint8)[first : packed_size(last, self._bits)]
@@ -113,11 +117,11 @@ class BitSum:
     def _settle(self) -> None:
         """Add every word's carry to the next word, until there is none."""
         words, carries = self._words[1:], self._carries[:-1]
-        while not self._is_settled:
+        while carries.any():
             words += carries
             over = words < carries
             carries[0], carries[1:] = 0, over[:-1]
-            self._is_settled = not over.any()
+        self._unsettled = 0
 
 
 def _read(octets: Octets, bits: int) -> Words:

@@ -1,5 +1,6 @@
 """Mode hybrid behind the real mod and the real wrapper."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -121,9 +122,11 @@ def test_noisy_sum_is_opened_with_a_warning(tmp_path: Path) -> None:
     # Errors at their bound: within what five clients may have, and hard to reach.
     federation = _federation(tmp_path / "keys", _moves(10), mode="hybrid")
     events, real = tmp_path / "events.jsonl", gaussian.sample
+    factors = itertools.cycle([1, 100])  # a client draws its key first
 
     def sample(count: int, stream: Any) -> Any:
-        return np.clip(100 * real(count, stream), -63, 63).astype(np.int8)
+        drawn = next(factors) * real(count, stream).astype(np.int64)
+        return drawn.clip(-63, 63).astype(np.int8)
 
     with mock.patch.object(rlwe, "sample", sample):
         federation.run(np.zeros(10, dtype=np.float32), events=events)
