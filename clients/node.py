@@ -306,7 +306,8 @@ def _node_config(arguments: argparse.Namespace) -> UserConfig:
     }
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read a node's arguments."""
     parser = argparse.ArgumentParser(prog="clients.node", description=__doc__)
     parser.add_argument("--superlink", required=True, metavar="HOST:PORT")
     security = parser.add_mutually_exclusive_group(required=True)
@@ -336,7 +337,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a node and return its exit code: 0 if told to stop, or once a run is over."""
-    arguments = _parse(argv)
+    arguments = parse(argv)
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
