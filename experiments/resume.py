@@ -24,24 +24,39 @@ def resumed(folder: Path, rounds: int | None) -> tuple[RunSettings, int]:
     Raises:
         SettingsError: If that is no run, or there is nothing left to do.
     """
-    config = read_config(folder)
-    settings = _settings(config, folder)
-    if settings.record:
+    settings = _settings(read_config(folder), folder)
+    settings = replace(settings, rounds=rounds or settings.rounds)
+    return settings, rounds_done(folder, settings)
+
+
+def rounds_done(folder: Path, settings: RunSettings) -> int:
+    """Return the round after which a run goes on under these settings.
+
+    Raises:
+        SettingsError: If that is no run of this task, or there is nothing left to do.
+    """
+    earlier = _settings(read_config(folder), folder)
+    if settings.task != earlier.task:
         raise SettingsError(
-            f"{folder} was recorded, and a record is of one run from start to end",
+            f"{folder} is a run of {earlier.task}, this one of {settings.task}",
+            "start a new run",
+        )
+    if settings.record or earlier.record:
+        raise SettingsError(
+            f"{folder} and what follows cannot be recorded: a record is of one run "
+            f"from start to end",
             "start a new run",
         )
     try:
         done = saved_round(folder / MODEL)
     except RunError as error:
         raise SettingsError(str(error), "start a new run") from None
-    settings = replace(settings, rounds=rounds or settings.rounds)
     if done >= settings.rounds:
         raise SettingsError(
             f"{folder} has done its {done} rounds",
             f"ask for more: --rounds {done + 10}",
         )
-    return settings, done
+    return done
 
 
 def _settings(config: dict[str, Any], folder: Path) -> RunSettings:

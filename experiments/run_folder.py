@@ -133,7 +133,7 @@ class RunFolder:
         if config.get("keys") != manifest.keys.fingerprint:
             raise SettingsError(
                 f"the run in {self.path} was made with other keys",
-                "pass the same ones with --keys",
+                "go on with the same ones",
             )
         config["settings"]["rounds"] = settings.rounds
         again = {"command": sys.argv[1:], "started": _now(), **more}

@@ -1,6 +1,7 @@
 """A deployed run with real processes: TLS, registered nodes, a SuperLink that dies."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,8 +21,9 @@ from clients.joining import Entry
 from experiments import processes
 from experiments.control import ControlClient
 from experiments.deploy import certificates
+from experiments.errors import SettingsError
 from experiments.processes import EngineError
-from tests.deployed import make_deployment
+from tests.deployed import make_deployment, unseen
 
 pytestmark = pytest.mark.integration
 
@@ -65,8 +67,10 @@ class Deployed:
         options = ("--superlink", self.address, "--device", "cpu", "--once")
         self.start(f"client-{number}", "client", *options, "--wait", str(SECONDS))
 
-    def start_server(self, out: Path) -> subprocess.Popen[bytes]:
-        options = ("--superlink", self.address, "--out", str(out))
+    def start_server(
+        self, out: Path, *, option: str = "--out"
+    ) -> subprocess.Popen[bytes]:
+        options = ("--superlink", self.address, option, str(out))
         return self.start("server", "deploy", "run", *options, "--wait", str(SECONDS))
 
     def log(self, name: str) -> str:
@@ -167,3 +171,42 @@ def test_enrolled_run_is_done_once(deployed: Deployed, tmp_path: Path) -> None:
     assert again.wait(SECONDS) == 2
     assert "was started before" in deployed.log("server")
     assert not (tmp_path / "again").exists()
+
+
+def test_fresh_run_goes_on_after_the_last_round_of_an_earlier_one(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(deployed.out, out)
+    done = unseen("deploy", "enrol", "--dir", deployed.root, "--rounds", "2")
+    assert done.exit_code == 0, done.output
+    for number in range(1, CLIENTS + 1):
+        deployed.start_client(number)
+    assert deployed.start_server(out, option="--resume").wait(SECONDS) == 0
+    lines = (out / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    resumed = next(i for i, e in enumerate(events) if e["event"] == "resumed")
+    started = [e["round"] for e in events[resumed:] if e["event"] == "round_started"]
+    assert set(started) == {2}
+    assert events[resumed]["round"] == 1
+    config = json.loads((out / "config.json").read_text())
+    assert config["settings"]["rounds"] == 2
+    assert config["resumed"][0]["run_id"] != config["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (("--resume", "nowhere"), "nowhere"),
+        (("--resume", "run", "--out", "other"), "--resume has its own folder"),
+    ],
+)
+def test_run_that_cannot_go_on_is_refused_by_name(
+    deployed: Deployed, options: tuple[str, ...], error: str
+) -> None:
+    result = unseen(
+        *("deploy", "run", "--superlink", deployed.address, *options),
+        *("--dir", deployed.root / "server"),
+    )
+    assert isinstance(result.exception, SettingsError)
+    assert error in str(result.exception)

@@ -15,7 +15,7 @@ from flwr.app import ArrayRecord, Message, Metadata, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedYogi, Strategy
 
 from experiments.errors import SettingsError
-from experiments.resume import resumed
+from experiments.resume import resumed, rounds_done
 from experiments.run_folder import RunFolder
 from experiments.settings import default_run
 from models.tasks import get_task
@@ -158,7 +158,7 @@ def config_is(content: str) -> Callable[[RunFolder], object]:
 DAMAGES: list[tuple[Callable[[RunFolder], object], str]] = [
     (no_config, "is not the folder of a run"),
     (no_model, "no model at"),
-    (lambda folder: change(folder, record=True), "was recorded"),
+    (lambda folder: change(folder, record=True), "cannot be recorded"),
     (lambda folder: change(folder, colour="red"), "another version.*colour"),
     (lambda folder: change(folder, rounds=2), "has done its 2 rounds"),
     (config_is("{"), "cannot read"),
@@ -173,6 +173,22 @@ def test_what_cannot_go_on_is_refused_by_name(
     damage(folder)
     with pytest.raises(SettingsError, match=message):
         resumed(folder.path, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "prose"}, "is a run of digits, this one of prose"),
+        ({"record": True}, "cannot be recorded"),
+        ({"rounds": 2}, "has done its 2 rounds"),
+    ],
+)
+def test_a_run_that_the_settings_do_not_continue_is_refused_by_name(
+    folder: RunFolder, changes: dict[str, Any], message: str
+) -> None:
+    settings = replace(default_run(), **({"rounds": 3} | changes))
+    with pytest.raises(SettingsError, match=message):
+        rounds_done(folder.path, settings)
 
 
 def test_other_keys_are_refused(folder: RunFolder) -> None:

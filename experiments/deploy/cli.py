@@ -11,6 +11,7 @@ from typer import Argument, Option
 from experiments import options as o
 from experiments.client_cli import Once, Superlink, Wait, tell
 from experiments.ending import run_to_its_end
+from experiments.errors import SettingsError
 from experiments.settings import default
 
 app = typer.Typer(no_args_is_help=True)
@@ -40,6 +41,10 @@ TrustHolders = Annotated[
     ),
 ]
 Root = Annotated[Path, Option("--dir", help="The deployment.")]
+Resume = Annotated[
+    Path | None,
+    Option(help="Run folder of an earlier run: go on after its last finished round."),
+]
 
 
 @app.command()
@@ -182,20 +187,24 @@ def run(  # noqa: PLR0917 - typer passes options by name
     ],
     out: o.Out = None,
     runs: Annotated[Path, Option(help="Folder of run folders.")] = Path("runs"),
+    resume: Resume = None,
     wait: Wait = 600.0,
     json_output: o.Json = False,
 ) -> None:
     """Run the server of the enrolled run to its end."""
     from experiments.deploy import server  # noqa: PLC0415
 
+    if out and resume:
+        raise SettingsError("--resume has its own folder", "leave out --out")
     for risk in server.check_party(folder, superlink):
         tell(risk)
     deployed = server.DeployedRun(
         folder,
         superlink=superlink,
-        out=out or server.new_folder(folder, runs),
+        out=resume or out or server.new_folder(folder, runs),
         console=None if json_output else Console(),
         seconds=wait,
+        goes_on=resume is not None,
     )
     run_to_its_end(deployed, json_output)
 

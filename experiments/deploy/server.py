@@ -21,11 +21,13 @@ from experiments.deploy.lock import read_secret
 from experiments.errors import SettingsError
 from experiments.launch import Launcher
 from experiments.prepare import PreparedRun
+from experiments.resume import rounds_done
 from experiments.run_folder import VOCABULARY
 from experiments.settings import PROJECT
 from experiments.sharing import SharedOut
 from models.shards import load_shard
 from models.tasks import Task
+from server.checkpoint import MODEL
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,13 @@ class DeployedRun(Launcher):
     Args:
         party: The server's own folder.
         superlink: `host:port`.
-        out: The run folder; must not exist or be empty.
+        out: The run folder; must not exist or be empty, but for a run that goes on.
         console: Where progress goes; None for silence.
         seconds: How long to wait for SuperLink and clients.
+        goes_on: Whether the run goes on with what an earlier one left in the folder.
+
+    Raises:
+        SettingsError: If it cannot go on there.
     """
 
     def __init__(
@@ -62,13 +68,19 @@ class DeployedRun(Launcher):
         out: Path,
         console: Console | None,
         seconds: float,
+        goes_on: bool = False,
     ) -> None:
         self._party = party.resolve()
         self._link = Link(superlink, self._party / layout.CA_CERTIFICATE)
         self._seconds = seconds
         self._enrolled = records.newest_run(self._party)
+        settings = records.read_run(self._enrolled)
         super().__init__(
-            records.read_run(self._enrolled), out, console=console, device="own"
+            settings,
+            out,
+            console=console,
+            device="own",
+            resume_after=rounds_done(out, settings) if goes_on else None,
         )
 
     def _prepare(self, _task: Task, _params: AggregationParams) -> PreparedRun:
@@ -102,7 +114,10 @@ class DeployedRun(Launcher):
         )
 
     def _way_on(self) -> str:
-        return 'start again with a fresh run, see "unseen deploy enrol"'
+        again = 'start again with a fresh run, see "unseen deploy enrol"'
+        if self._settings.record or not (self.out / MODEL).exists():
+            return again
+        return f"{again}; --resume {self.out} goes on with the last finished round"
 
 
 def check_party(party: Path, superlink: str) -> list[str]:

@@ -142,6 +142,7 @@ class VectorWork:
 
     def seal(self) -> None:
         """Do what a client does to its vector."""
+        rlwe.shared_polynomials.cache_clear()  # every client for itself
         self._upload()
 
     def add(self) -> None:
