@@ -2,7 +2,6 @@
 
 import errno
 import signal
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +16,11 @@ from crypto.manifest import Manifest
 from crypto.params import AggregationParams
 from experiments.engine import ClientSpec, EngineError, ProcessEngine, ProcessInfo
 from experiments.errors import RunFailedError, SettingsError
+from experiments.followers import Followers
 from experiments.memory import PeakMemory
 from experiments.prepare import PreparedRun, enrol, simulation_keys
 from experiments.processes import is_port_free
-from experiments.progress import LAST_EVENTS, Event, follow, show
+from experiments.progress import LAST_EVENTS, Event, follow
 from experiments.report.views import write_views
 from experiments.run_folder import RunFolder
 from experiments.settings import PROJECT, RunSettings
@@ -112,8 +112,8 @@ class Launcher:
         self._ray = ray
         self._restarts = restarts
         self.complaint = ""
-        self._events = EventLog(self.out / "events.jsonl")
-        self._done = threading.Event()
+        self._log = self.out / "events.jsonl"
+        self._events = EventLog(self._log)
 
     def run(self) -> list[Event]:
         """Run to the end and return the run's events.
@@ -149,27 +149,23 @@ class Launcher:
             ) from error
 
     def _run(self, task: Task, params: AggregationParams) -> list[Event]:
-        viewer = threading.Thread(target=self._show, daemon=True)
-        viewer.start()
-        try:
-            with _interruptible():
-                prepared = self._prepare(task, params)
-                try:
-                    self._describe(prepared)
-                    self._drive(prepared)
-                finally:
-                    prepared.forget()
-        except SettingsError as error:
-            self._finish(viewer)
-            self._clean_up(error)
-            raise
-        except KeyboardInterrupt:
-            self._fail("Interrupted", "stopped by the user", "")
-            write_history(self.out)  # the page takes longer than a person waits
-            self._finish(viewer)
-            raise
-        finally:
-            self._finish(viewer)
+        with Followers(self.out, self._console) as followers:
+            try:
+                with _interruptible():
+                    prepared = self._prepare(task, params)
+                    try:
+                        self._describe(prepared)
+                        self._drive(prepared)
+                    finally:
+                        prepared.forget()
+            except SettingsError as error:
+                followers.stop()
+                self._clean_up(error)
+                raise
+            except KeyboardInterrupt:
+                self._fail("Interrupted", "stopped by the user", "")
+                write_history(self.out)  # the page takes longer than a person waits
+                raise
         return self._collect()
 
     def _clean_up(self, error: SettingsError) -> None:
@@ -187,15 +183,6 @@ class Launcher:
         else:
             facts["after_round"] = str(self._resume_after)
             self._folder.describe_resumption(self._settings, prepared.manifest, **facts)
-
-    def _show(self) -> None:
-        if self._console is not None:
-            events = follow(self.out / "events.jsonl", self._done.is_set)
-            show(events, self._console)
-
-    def _finish(self, viewer: threading.Thread) -> None:
-        self._done.set()
-        viewer.join(timeout=5)
 
     def _prepare(self, task: Task, params: AggregationParams) -> PreparedRun:
         """Share out the data, get keys, enrol everybody."""
@@ -284,7 +271,7 @@ class Launcher:
         return None
 
     def _events_so_far(self) -> list[Event]:
-        return list(follow(self.out / "events.jsonl", lambda: True))
+        return list(follow(self._log, lambda: True))
 
     def _show_views(self) -> None:
         """Make the pages; a run that is over is not lost because of them."""

@@ -8,6 +8,7 @@ import re
 import shlex
 import time
 from collections import Counter
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ import typer
 from experiments.cli import app
 from experiments.errors import SettingsError
 from experiments.options import run_settings
+from experiments.progress import Event
 from experiments.report import attendance, charts, parties, repeat
 from experiments.report.page import FILE, render
 from experiments.report.record import read_run
+from experiments.report.tensorboard import write_tensorboard
 from experiments.report.views import write_views
 from experiments.settings import RunSettings
 from tests.report_run import (
@@ -388,3 +391,31 @@ def test_tensorboard_reads_every_round_once(run: Path) -> None:
     assert [s.step for s in read.Scalars("clients-train/train_loss")] == [1, 2, 3]
     assert [s.value for s in read.Scalars("bytes/up")] == [200_000.0] * 3
     assert {"seconds-train/open", "seconds/round"} <= set(read.Tags()["scalars"])
+
+
+def test_tensorboard_sees_a_run_while_it_goes_on(tmp_path: Path) -> None:
+    accumulators = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    board = accumulators.EventAccumulator(str(tmp_path / "tensorboard"))
+
+    def seen() -> list[tuple[int, float]]:
+        return [(s.step, s.value) for s in board.Reload().Scalars("test/accuracy")]
+
+    def events() -> Iterator[Event]:
+        for number in range(3):
+            head = {"event": "evaluated", "time": 1e9 + number, "round": number}
+            yield head | {"accuracy": number / 4}
+            assert len(seen()) == max(number + 1, times_written * 3)
+
+    times_written = 0
+    write_tensorboard(tmp_path, events())
+    times_written = 1  # and again, as at the end of a run: a board shows nothing twice
+    write_tensorboard(tmp_path, events())
+    assert seen() == [(0, 0.0), (1, 0.25), (2, 0.5)]
+
+
+def test_run_without_scalars_has_no_tensorboard_folder(tmp_path: Path) -> None:
+    write_tensorboard(tmp_path, [{"event": "run_failed", "time": 1.0}])
+
+    assert not list(tmp_path.iterdir())

@@ -3,47 +3,48 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from experiments.progress import Event
-    from experiments.report.record import RunRecord
 
 FOLDER = "tensorboard"
+# One name: a TensorBoard that shows the run reads on where the file is written again.
+_FILE = "events.out.tfevents.unseen"
 
 
-def write_tensorboard(record: RunRecord) -> Path:
-    """Write a run's scalars for TensorBoard, in place of those of an earlier call.
+def write_tensorboard(folder: Path, events: Iterable[Event]) -> None:
+    """Write a run's scalars for TensorBoard, each as soon as its event comes.
 
     The step is the round and the wall time that of the event.
 
-    Returns:
-        The folder ``RUN/tensorboard``.
+    Args:
+        folder: The run's folder; gets a folder ``tensorboard``.
+        events: From the run's first one on.
     """
+    told = ((event, values) for event in events if (values := list(scalars(event))))
+    first = next(told, None)
+    if first is None:
+        return
     from tensorboard.compat.proto.event_pb2 import Event as Entry
     from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
-    folder = record.folder / FOLDER
-    for old in folder.glob("events.out.tfevents.*"):
-        old.unlink()
-    writer = EventFileWriter(str(folder))
-    try:
-        for event in record.events:
-            values = [
-                Summary.Value(tag=tag, simple_value=value)
-                for tag, value in scalars(event)
-            ]
-            if values:
-                entry = Entry(wall_time=event["time"], step=event["round"])
-                entry.summary.CopyFrom(Summary(value=values))
-                writer.add_event(entry)
-    finally:
-        writer.close()
-    return folder
+    (folder / FOLDER).mkdir(exist_ok=True)
+    with (folder / FOLDER / _FILE).open("wb") as file:
+        writer = RecordWriter(file)
+        started = Entry(wall_time=first[0]["time"], file_version="brain.Event:2")
+        writer.write(started.SerializeToString())
+        for event, values in chain([first], told):
+            entry = Entry(wall_time=event["time"], step=event["round"])
+            for tag, value in values:
+                entry.summary.value.append(Summary.Value(tag=tag, simple_value=value))
+            writer.write(entry.SerializeToString())
+            writer.flush()
 
 
 def scalars(event: Event) -> Iterator[tuple[str, float]]:

@@ -29,7 +29,7 @@ def write_views(folder: Path) -> Path:
     record = read_run(folder)
     try:
         write_history(folder)
-        write_tensorboard(record)
+        write_tensorboard(folder, record.events)
         return write_report(record)
     except OSError as error:
         raise SettingsError(
