@@ -299,10 +299,8 @@ def test_stop_leaves_no_process_and_no_folder(app_dir: Path, tmp_path: Path) -> 
     with make_engine(app_dir, tmp_path, 1) as engine:
         engine.start()
         home = home_of(engine.processes[0].pid)
-        wait_until(
-            lambda: "is ready" in (tmp_path / "logs/client-1.log").read_text(),
-            seconds=40,
-        )
+        log = tmp_path / "logs/client-1.log"
+        wait_until(lambda: log.exists() and "is ready" in log.read_text(), seconds=40)
         started = time.monotonic()
     assert time.monotonic() - started < 5
     assert processes.find_processes(home) == {}
