@@ -103,15 +103,43 @@ def find_processes(home: Path) -> dict[int, str]:
 def sweep(home: Path, *, grace_seconds: float = GRACE_SECONDS) -> None:
     """End every process of `home`: SIGTERM, a time of grace, then SIGKILL."""
     asked: set[int] = set()
+    sessions: set[int] = set()
     deadline = time.monotonic() + grace_seconds
-    while (found := set(find_processes(home))) and time.monotonic() < deadline:
+    while (found := _family(home, sessions)) and time.monotonic() < deadline:
         _signal(found - asked, signal.SIGTERM)
         asked |= found
         time.sleep(0.05)
     deadline = time.monotonic() + grace_seconds
-    while (found := set(find_processes(home))) and time.monotonic() < deadline:
+    while (found := _family(home, sessions)) and time.monotonic() < deadline:
         _signal(found, signal.SIGKILL)
         time.sleep(0.05)
+
+
+def _family(home: Path, sessions: set[int]) -> set[int]:
+    """Find every process of `home`, also those without its mark in a session of ours.
+
+    Ray's agents write their titles over their environment.
+
+    Args:
+        home: What the processes are marked with.
+        sessions: Those of marked processes so far; gets further ones.
+    """
+    marked = set(find_processes(home))
+    sessions |= {_session(pid) for pid in marked}
+    sessions -= {0, _session(os.getpid())}
+    running = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
+    return marked | {pid for pid in running if _session(pid) in sessions}
+
+
+def _session(pid: int) -> int:
+    """Return a process's session; 0 if it is gone, or over and only not waited for."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    # Behind the name, which may hold anything: state, parent, group, session.
+    state, _, _, session, *_ = stat.rpartition(")")[2].split()
+    return 0 if state in "ZX" else int(session)
 
 
 def end_with(parent: int) -> None:

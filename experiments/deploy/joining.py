@@ -63,7 +63,7 @@ def become_client(
     command = node_command(
         party, run, superlink=superlink, device=device, seconds=seconds, once=once
     )
-    env = deployed_env("client", superlink)
+    env = deployed_env(party / layout.FLOWER, superlink)
     os.execve(command[0], command, dict(env))  # noqa: S606 - this project's own module
 
 

@@ -30,6 +30,7 @@ TLS_KEY: Final = "tls.key"
 NODE_KEY: Final = "node.key"
 NODE_PUBLIC: Final = "node.pub"
 SECRET: Final = "superlink.secret"  # noqa: S105 - the name of its file
+FLOWER: Final = "flower"
 DATABASE: Final = "superlink.sqlite"
 DEPLOYMENT_FILE: Final = "deployment.json"
 RUN_FILE: Final = "run.json"

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -51,14 +50,13 @@ def superlink_command(
     ]
 
 
-def deployed_env(name: str, address: str) -> Mapping[str, str]:
+def deployed_env(home: Path, address: str) -> Mapping[str, str]:
     """Return the environment of a deployment's process.
 
     Args:
-        name: Of its private folder for Flower, in the system's temporary one.
+        home: A private folder, where Flower may keep what it likes.
         address: What it dials: no proxy comes between.
     """
-    home = Path(tempfile.gettempdir()) / f"unseen-{name}-{os.getpid()}"
     env = commands.child_env(home, commands_dir=home, app_dir=home, extra={})
     hosts = ",".join((env["NO_PROXY"], address.rpartition(":")[0]))
     return env | {"NO_PROXY": hosts, "no_proxy": hosts}
@@ -88,5 +86,5 @@ def become_superlink(
     command = superlink_command(
         folder, host=host, port=port, database=database, once=once
     )
-    env = deployed_env("superlink", f"localhost:{port}")
+    env = deployed_env(database.parent / layout.FLOWER, f"localhost:{port}")
     os.execve(command[0], command, dict(env))  # noqa: S606 - this project's own module
