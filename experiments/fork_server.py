@@ -107,9 +107,9 @@ def _get_ready(arguments: Sequence[str]) -> None:
         arguments: Of the first client; all of them have the same public key.
     """
     SGD([torch.zeros(1)])  # PyTorch's compiler: the first optimizer imports it
-    client = node.parse(arguments)
-    path = client.client_dir / "runs" / client.run_id / "manifest.json"
-    with suppress(CryptoError):  # every client says so in its own log
+    with suppress(CryptoError, SystemExit):  # every client says so in its own log
+        client = node.parse(arguments)
+        path = client.client_dir / "runs" / client.run_id / "manifest.json"
         manifest = Manifest.from_dict(read_json(path))
         if manifest.params.mode != "plain":
             blinding_table(manifest.keys.public_key)
