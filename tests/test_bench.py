@@ -18,6 +18,7 @@ from rich.console import Console
 from experiments.bench import end_to_end as bench_end_to_end
 from experiments.bench import hybrid as bench_hybrid
 from experiments.bench.lstm import CharacterLSTM
+from experiments.bench.simulation import WAYS
 from experiments.timing import Measurement, Sample, alternate, cpu_ratio, middle
 
 ROOT = Path(__file__).parent.parent
@@ -109,11 +110,11 @@ def test_end_to_end_figures_stand_beside_their_targets(
     mode |= {"bytes_up": 1.0, "of_float32": seconds}
     modes = {"plain": mode, "hybrid": mode}
     rounds = {"train_seconds": 5.0, "times": seconds, "modes": modes}
-    simulation = {"fedavg": 1.0, "secagg+": 2.0, "plain": 1.0, "hybrid": seconds}
+    simulation = dict.fromkeys(WAYS, 2.0) | {"hybrid": seconds}
     out = io.StringIO()
     figures = {"rounds": [rounds, rounds], "simulation": simulation}
     bench_end_to_end.show(figures, Console(file=out, width=120))
-    assert out.getvalue().count(f": {verdict}\n") == 3
+    assert out.getvalue().count(f": {verdict}\n") == 4
 
 
 def test_end_to_end_network_has_the_parameters_it_is_said_to_have() -> None:

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from experiments.bench.group import MODES, Group, Rounds
 from experiments.bench.scene import CLIENTS
-from experiments.bench.simulation import WAYS
+from experiments.bench.simulation import CHEAPEST, LIKE_OURS, WAYS
 
 MOST_TIMES: Final = 1.25  # an encrypted round against a plaintext one
 MOST_BYTES: Final = 1.35  # bytes up against float32
@@ -92,10 +92,13 @@ def show(figures: dict[str, Any], console: Console) -> None:
     console.print()
     simulated = figures["simulation"]
     console.print(_way_table(simulated))
-    met = simulated["hybrid"] <= simulated["secagg+"]
-    console.print(
-        f"  target hybrid not slower than SecAgg+: {_verdict(met)}", highlight=False
-    )
+    for way, words in (
+        (LIKE_OURS, "of as many holders"),
+        (CHEAPEST, "at its cheapest"),
+    ):
+        met = simulated["hybrid"] <= simulated[way]
+        line = f"  target hybrid not slower than SecAgg+ {words}: {_verdict(met)}"
+        console.print(line, highlight=False)
 
 
 def _verdict(met: bool) -> str:

@@ -34,11 +34,12 @@ from experiments.bench.lstm import EXAMPLES, Job, initial_arrays, train
 from experiments.bench.scene import CLIENTS
 from experiments.settings import PROJECT
 
-# The cheapest numbers that SecAgg+ takes, as in Flower's example of it.
-_SHARES: Final = 3
-_RECONSTRUCTION: Final = 2
+CHEAPEST: Final = "secagg+ 2 of 3"  # as in Flower's example of it
+LIKE_OURS: Final = "secagg+ 4 of 5"
+# Shares of every client's key, and how many of them give it away.
+_SECAGG: Final = {CHEAPEST: (3, 2), LIKE_OURS: (5, 4)}
 _OWN: Final = ("plain", "hybrid")
-WAYS: Final = ("fedavg", "secagg+", *_OWN)
+WAYS: Final = ("fedavg", *_SECAGG, *_OWN)
 
 Clock = Callable[..., None]
 
@@ -86,12 +87,13 @@ def _main(way: str, rounds: str, out: str, server_dir: str = "") -> None:
     def clock(*_: Any) -> None:
         moments.append(time.monotonic())
 
-    apps = {"fedavg": _fedavg, "secagg+": _secagg_plus}
     if way in _OWN:
         job = Job(Path(server_dir), int(rounds), events=None)
         server, client = _own_server(job, clock), bench_lstm.client
+    elif way in _SECAGG:
+        server, client = _secagg_plus(int(rounds), clock, *_SECAGG[way])
     else:
-        server, client = apps[way](int(rounds), clock)
+        server, client = _fedavg(int(rounds), clock)
     run_simulation(
         server,
         client,
@@ -132,7 +134,9 @@ def _fedavg(rounds: int, clock: Clock) -> tuple[ServerApp, ClientApp]:
     return server, client
 
 
-def _secagg_plus(rounds: int, clock: Clock) -> tuple[ServerApp, ClientApp]:
+def _secagg_plus(
+    rounds: int, clock: Clock, shares: int, threshold: int
+) -> tuple[ServerApp, ClientApp]:
     """Return Flower's SecAgg+ workflow, at its default widths."""
     server = ServerApp()
 
@@ -147,7 +151,7 @@ def _secagg_plus(rounds: int, clock: Clock) -> tuple[ServerApp, ClientApp]:
             evaluate_fn=clock,
         )
         config = ServerConfig(num_rounds=rounds)
-        workflow = SecAggPlusWorkflow(_SHARES, _RECONSTRUCTION)
+        workflow = SecAggPlusWorkflow(shares, threshold)
         legacy = LegacyContext(context, config=config, strategy=strategy)
         DefaultWorkflow(fit_workflow=workflow)(grid, legacy)
 
