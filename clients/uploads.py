@@ -1,8 +1,9 @@
 """Large uploads of a client, each in a file of its own beside the database.
 
 A database stores megabytes page by page, with a journal of what they replace; a file
-takes a tenth of the time. The database decides which file counts: it is written and
-forced to disk before the row that names its digest. Implements PROTOCOL.md section 9.
+takes a tenth of the time. The database decides which file counts, by its digest. A
+file is not forced to disk: a power cut may lose it, and with it the round for this
+client, but never makes a second upload of it. Implements PROTOCOL.md section 9.
 """
 
 import os
@@ -25,7 +26,7 @@ class UploadFiles:
     def write(
         self, run_id: bytes, server_round: int, phase: int, upload: bytes
     ) -> None:
-        """Force an upload to disk, in place of one that no row came to name."""
+        """Write an upload, in place of one that no row came to name."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._path(run_id, server_round, phase)
         part = path.with_suffix(".part")
@@ -33,11 +34,7 @@ class UploadFiles:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
             file.write(upload)
-            file.flush()
-            os.fsync(file.fileno())
         part.replace(path)
-        for folder in (self._folder, self._folder.parent):
-            _sync(folder)
 
     def read(
         self, run_id: bytes, server_round: int, phase: int, digest: bytes
@@ -63,12 +60,3 @@ class UploadFiles:
 
     def _path(self, run_id: bytes, server_round: int, phase: int) -> Path:
         return self._folder / f"{run_id.hex()}-{phase}-{server_round}.bin"
-
-
-def _sync(folder: Path) -> None:
-    """Force a folder's list of files to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

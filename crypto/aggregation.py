@@ -7,6 +7,8 @@ Implements PROTOCOL.md section 8.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
 from math import sqrt
 
 import numpy as np
@@ -27,8 +29,10 @@ from crypto.errors import (
 )
 from crypto.layout import Layout
 from crypto.manifest import Manifest
+from crypto.parallel import in_background
 from crypto.params import AggregationParams
 from crypto.partial_proof import PartialStatement
+from crypto.ring import Polynomials
 from crypto.sealing import unpack_plain
 from crypto.threshold import combine, open_one
 from crypto.vector import Aggregate, IntVector, decode, encode
@@ -68,6 +72,7 @@ class RoundSum:
         self.noise = 0.0
         self._plain_total = np.zeros(self.layout.num_values, dtype=np.int64)
         self._bulk = _empty_bulk(manifest.params, self.layout)
+        self._prepared: Future[list[Polynomials]] | None = None
 
     @property
     def contributors(self) -> list[int]:
@@ -147,6 +152,14 @@ class RoundSum:
             entries=[self._entries[i].to_bytes() for i in self.contributors],
             powers=pack_integers(powers, key),
         )
+
+    def prepare(self) -> None:
+        """Start, on another thread, what opening takes beside the answers."""
+        if self._bulk is not None and self._prepared is None:
+            size, params = self.layout.num_values, self._manifest.params
+            self._prepared = in_background(
+                partial(rlwe.prepare, size, self.context, params)
+            )
 
     def check_partial(self, reply: PartialReply, client_id: int) -> list[mpz]:
         """Check a key holder's answer before it is combined.
@@ -239,6 +252,7 @@ class RoundSum:
 
     def _unmask(self, bulk: BitSum, key_sum: IntVector) -> IntVector:
         count = len(self._entries)
+        prepared, self._prepared = self._prepared, None  # large: gone after use
         total, peak = rlwe.unmask(
             bulk,
             key_sum,
@@ -246,6 +260,7 @@ class RoundSum:
             num_values=self.layout.num_values,
             context=self.context,
             params=self._manifest.params,
+            prepared=() if prepared is None else prepared.result(),
         )
         self.noise = peak / (_RARE_NOISE * sqrt(count))
         return total

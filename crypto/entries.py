@@ -15,13 +15,22 @@ from crypto.errors import MalformedMessageError
 from crypto.knowledge import verify as verify_knowledge
 from crypto.layout import Layout
 from crypto.manifest import Manifest
+from crypto.memo import Memo
 from crypto.parallel import parallel_map, process_map
+from crypto.public_key import PublicKey
 from crypto.wire import DIGEST_BYTES, Entry, unpack_ciphertexts
 
 # Verifying takes half a millisecond a ciphertext at 3072 bits: from two seconds on it
 # is worth starting processes, which get a few hundred at a time.
 _MANY_CIPHERTEXTS = 4096
 _CHUNK_CIPHERTEXTS = 256
+
+proven = Memo()  # entries whose proofs this process has made or verified
+
+
+def proven_as(entry: Entry, context: bytes, public_key: PublicKey) -> bytes:
+    """Return the digest under which `proven` has an entry of a round."""
+    return sha256(context + public_key.digest() + entry.to_bytes()).digest()
 
 
 def check_entry(
@@ -50,7 +59,10 @@ def check_entry(
     key = manifest.keys.public_key
     count = manifest.params.num_ciphertexts(layout.num_values)
     ciphertexts = unpack_ciphertexts(entry.ciphertexts, count, key)
-    verify_knowledge(entry.statement(context), ciphertexts, entry.proof, key)
+    fact = proven_as(entry, context, key)
+    if fact not in proven:
+        verify_knowledge(entry.statement(context), ciphertexts, entry.proof, key)
+        proven.add(fact)
     return ciphertexts
 
 

@@ -8,7 +8,7 @@ times in two processes. Those take two seconds to start: they are for large roun
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
@@ -24,6 +24,11 @@ def parallel_map(
 ) -> list[Result]:
     """Apply a function to every item in threads, in order of the items."""
     return list(_threads().map(function, items))
+
+
+def in_background(function: Callable[[], Result]) -> Future[Result]:
+    """Start a function in one of these threads."""
+    return _threads().submit(function)
 
 
 def process_map(

@@ -89,6 +89,12 @@ def digit_cuts(bits: int, mean_bound: int) -> list[tuple[int, int]]:
     return [(at, min(width, bits - at)) for at in range(0, bits, width)]
 
 
+def transformed_size(count: int, bits: int, mean_bound: int) -> int:
+    """Return the bytes of polynomials of so many coefficients, ready for products."""
+    per_digit = count // 2 * np.dtype(np.complex128).itemsize
+    return len(digit_cuts(bits, mean_bound)) * per_digit
+
+
 def _row_spans(count: int) -> Iterator[slice]:
     for start in range(0, count, _ROWS):
         yield slice(start, start + _ROWS)

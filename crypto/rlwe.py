@@ -8,9 +8,10 @@ contributes noise. Implements PROTOCOL.md section 4.2; the pattern is that of AC
 (ePrint 2022/1461) and Willow (ePrint 2024/936).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import shake_128
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from crypto.errors import NoiseError, SumRangeError
 from crypto.gaussian import sample
 from crypto.params import NOISE_BOUND, RING_DEGREE, AggregationParams
 from crypto.randomness import hedged_stream
-from crypto.ring import Polynomials
+from crypto.ring import Polynomials, transformed_size
 from crypto.vector import IntVector
 
 _BLOCKS = 32  # polynomials at once: half a megabyte
@@ -88,6 +89,7 @@ def unmask(
     num_values: int,
     context: bytes,
     params: AggregationParams,
+    prepared: Sequence[Polynomials] = (),
 ) -> tuple[IntVector, float]:
     """Decrypt a sum with the sum of the one-time keys.
 
@@ -98,6 +100,7 @@ def unmask(
         num_values: Length of the vector.
         context: The round's context.
         params: The run's parameters.
+        prepared: What `prepare` made for this sum, if it did.
 
     Returns:
         Shape (num_values,), the exact sum; and the largest absolute noise.
@@ -109,13 +112,14 @@ def unmask(
     if np.abs(key_sum).max() > count * NOISE_BOUND:
         raise SumRangeError("the sum of the keys is larger than its contributors give")
     rho = params.values_per_coefficient
-    mean_bound = params.max_contributors * NOISE_BOUND
     values = np.empty((total.count, rho), dtype=np.int64)
     ends = []
-    for span in _spans(total.count):
+    for number, span in enumerate(_spans(total.count)):
         noisy = total.total(span.start, span.stop)
-        public = public_polynomials(
-            context, *_numbers(span), bits=params.modulus_bits, mean_bound=mean_bound
+        public = (
+            prepared[number]
+            if number < len(prepared)
+            else _polynomials_for_sum(span, context, params)
         )
         noisy -= public.times(key_sum).reshape(-1)
         sums, noise = _split(noisy, params)
@@ -126,6 +130,39 @@ def unmask(
     if flat[num_values:].any():
         raise SumRangeError("the vector goes on behind its last value")
     return flat[:num_values], peak
+
+
+def prepare(
+    num_values: int, context: bytes, params: AggregationParams
+) -> list[Polynomials]:
+    """Make what `unmask` needs of the context, while the keys are still on their way.
+
+    Returns:
+        The first public polynomials, at most `_KEPT_SPANS` spans of them.
+    """
+    spans = islice(_spans(num_coefficients(num_values, params)), _KEPT_SPANS)
+    return [_polynomials_for_sum(span, context, params) for span in spans]
+
+
+def prepared_size(num_values: int, params: AggregationParams) -> int:
+    """Return the bytes of what `prepare` makes."""
+    most = _KEPT_SPANS * _BLOCKS * RING_DEGREE
+    count = min(num_coefficients(num_values, params), most)
+    return transformed_size(count, params.modulus_bits, _mean_bound(params))
+
+
+def _polynomials_for_sum(
+    span: slice, context: bytes, params: AggregationParams
+) -> Polynomials:
+    bits, mean_bound = params.modulus_bits, _mean_bound(params)
+    return public_polynomials(
+        context, *_numbers(span), bits=bits, mean_bound=mean_bound
+    )
+
+
+def _mean_bound(params: AggregationParams) -> int:
+    """Return the largest mean of the absolute coefficients of a sum of keys."""
+    return params.max_contributors * NOISE_BOUND
 
 
 def _check_noise(lowest: int, highest: int, count: int) -> float:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from crypto import packing, paillier, rlwe
+from crypto.entries import proven, proven_as
 from crypto.errors import MalformedMessageError
 from crypto.identity import Identity
 from crypto.knowledge import Statement, prove
@@ -19,7 +20,13 @@ from crypto.manifest import Manifest
 from crypto.params import AggregationParams
 from crypto.randomness import hedged_stream, upload_info
 from crypto.vector import Contribution, IntVector, encode
-from crypto.wire import Upload, bulk_digest, pack_ciphertexts, upload_signed_bytes
+from crypto.wire import (
+    Entry,
+    Upload,
+    bulk_digest,
+    pack_ciphertexts,
+    upload_signed_bytes,
+)
 
 
 def seal(
@@ -57,9 +64,10 @@ def seal(
         claim = Statement(context, client_id, digest, ciphertexts=b"")
         ciphertexts, proof = _encrypt(values, manifest, claim, info)
     signed = upload_signed_bytes(context, client_id, digest, ciphertexts, proof)
-    return Upload(
-        client_id, context, bulk, ciphertexts, proof, signature=identity.sign(signed)
-    )
+    signature = identity.sign(signed)
+    entry = Entry(client_id, digest, ciphertexts, proof, signature)
+    proven.add(proven_as(entry, context, manifest.keys.public_key))
+    return Upload(client_id, context, bulk, ciphertexts, proof, signature)
 
 
 def _encrypt(

@@ -113,7 +113,8 @@ def decode(
     """
     if total.shape != (layout.num_values,):
         raise SumRangeError("the opened sum has another length than the layout")
-    if np.abs(total).max(initial=0) > num_clients * params.max_value:
+    largest = num_clients * params.max_value
+    if total.max(initial=0) > largest or total.min(initial=0) < -largest:
         raise SumRangeError("a sum is larger than its contributors can make it")
     sums = _extra_sums(total, params, layout)
     if any(abs(sums[e.name]) > num_clients * e.largest for e in layout.extras):

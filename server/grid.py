@@ -1,8 +1,8 @@
 """A grid that hands over replies as they arrive, for any Flower strategy.
 
 Flower's own `send_and_receive` waits in steps of three seconds and returns a
-list at the end. `FastGrid` polls up to twenty times a second and returns an
-iterator, so that sealed updates are added while other clients still train.
+list at the end. `FastGrid` polls as often as is cheap and returns an iterator, so
+that sealed updates are added while other clients still train.
 """
 
 import queue
@@ -17,11 +17,13 @@ from flwr.serverapp import Grid
 from flwr.supercore.inflatable.inflatable_utils import ObjectPushError, pull_objects
 from flwr.supercore.run import Run
 
-# A request costs the SuperLink 3 to 5 ms: poll often only while replies come in, and
-# the less the longer nothing came.
-_SHORTEST_POLL_SECONDS = 0.05
-_LONGEST_POLL_SECONDS = 0.25
-_POLLS_IN_SILENCE = 5  # a pause is this part of the time since the last reply
+# Seconds between two polls. One costs a SuperLink 3 to 5 ms, and a simulation next to
+# nothing: poll often only while replies come in, and the less the longer nothing came.
+_SHORTEST_PAUSE = 0.01
+_SHORT_PAUSE = 0.05  # at most, while replies come in
+_LONGEST_PAUSE = 0.25
+_POLLS_IN_A_PAUSE = 10
+_PAUSES_IN_SILENCE = 5  # a pause is this part of the time since the last reply
 _POLLS_AT_ONCE = 8
 _PUSHES = 3
 
@@ -54,6 +56,7 @@ class Replies(Iterator[Message]):
         self._ready: list[Message] = []
         self._next_poll = 0.0
         self._last_activity = 0.0
+        self._fastest_poll = _SHORT_PAUSE
         self.add(message_ids)
 
     @property
@@ -105,11 +108,11 @@ class Replies(Iterator[Message]):
             message_ids = idle[start::_POLLS_AT_ONCE]
             self._polled.update(message_ids)
             _Poll(self._grid, message_ids, self._done).start()
-        pause = (now - self._last_activity) / _POLLS_IN_SILENCE
-        pause = max(_SHORTEST_POLL_SECONDS, min(pause, _LONGEST_POLL_SECONDS))
-        self._next_poll = now + pause
+        silence = now - self._last_activity
+        self._next_poll = now + pause_before_poll(silence, self._fastest_poll)
 
     def _finish(self, poll: "_Poll") -> None:
+        self._fastest_poll = min(self._fastest_poll, poll.seconds)
         self._polled.difference_update(poll.message_ids)
         if poll.error is not None:
             raise poll.error
@@ -124,6 +127,17 @@ class Replies(Iterator[Message]):
                 self._waiting.difference_update(poll.message_ids)
 
 
+def pause_before_poll(silence: float, poll: float) -> float:
+    """Return the seconds until the next poll.
+
+    Args:
+        silence: Seconds since the last reply.
+        poll: Seconds that the fastest poll took.
+    """
+    shortest = max(_SHORTEST_PAUSE, min(_POLLS_IN_A_PAUSE * poll, _SHORT_PAUSE))
+    return max(shortest, min(silence / _PAUSES_IN_SILENCE, _LONGEST_PAUSE))
+
+
 class _Poll(threading.Thread):
     """One call of `pull_messages`; afterwards it is put into `done`."""
 
@@ -134,15 +148,18 @@ class _Poll(threading.Thread):
         self.message_ids = message_ids
         self.replies: list[Message] = []
         self.error: BaseException | None = None
+        self.seconds = 0.0
         self._grid = grid
         self._done = done
 
     def run(self) -> None:
         """Pull once."""
+        started = time.monotonic()
         try:
             self.replies = list(self._grid.pull_messages(self.message_ids))
         except BaseException as error:
             self.error = error
+        self.seconds = time.monotonic() - started
         self._done.put(self)
 
 

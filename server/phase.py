@@ -89,6 +89,8 @@ class Phase:
         """
         for reply in replies:
             self._accept(reply)
+            if len(self._awaited) <= 1:  # the cores have little to do but wait
+                self._sum.prepare()
         elapsed = time.monotonic() - self._started
         late = sorted(self._awaited - self._failed)
         if late:
@@ -230,6 +232,8 @@ def keep_dtypes(before: ArrayRecord, after: ArrayRecord) -> ArrayRecord:
 
     FedAdam computes in float64; clients and their policies expect the same network.
     """
+    if all(array.dtype == before[name].dtype for name, array in after.items()):
+        return after
     types = {name: array.dtype for name, array in named_arrays(before)}
     return ArrayRecord(
         {name: Array(array.astype(types[name])) for name, array in named_arrays(after)}

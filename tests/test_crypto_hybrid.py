@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crypto import sealing
+from crypto import rlwe, sealing
 from crypto.errors import DecryptionRefusedError
 from crypto.layout import EVALUATE
 from crypto.params import RING_DEGREE
@@ -153,6 +153,33 @@ def test_noise_of_honest_clients_is_far_from_a_warning() -> None:
 def test_hybrid_round_without_uploads_opens_nothing() -> None:
     with pytest.raises(DecryptionRefusedError, match="the sum has no contributors"):
         _hybrid().sum.total({})
+
+
+def test_sum_prepared_before_the_keys_came_needs_nothing_more_of_the_context(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = _hybrid(facts=make_facts(dim=5000))
+    total = added(one, 4)
+    expected = one.opened(total).tolist()
+
+    total.prepare()
+    assert total._prepared is not None
+    total._prepared.result()
+    total.prepare()  # once is enough
+    with monkeypatch.context() as patch:
+        patch.setattr(rlwe, "public_words", None)
+        assert one.opened(total).tolist() == expected
+
+    assert one.opened(total).tolist() == expected  # what was prepared is used up
+
+
+@pytest.mark.parametrize("mode", ["plain", "paillier"])
+def test_other_modes_have_nothing_to_prepare(mode: str) -> None:
+    total = make_round(mode=mode).sum
+
+    total.prepare()
+
+    assert total._prepared is None
 
 
 def test_opened_sum_can_be_read_again() -> None:

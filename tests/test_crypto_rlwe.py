@@ -174,6 +174,32 @@ def test_sum_of_five_is_exact_for_every_length(clients: int, value_bits: int) ->
         assert 0 < peak <= 5 * NOISE_BOUND
 
 
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+def test_sum_is_exact_whatever_was_prepared(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rlwe, "_KEPT_SPANS", kept)
+    params, size = _params(), 2 * rlwe._BLOCKS * RING_DEGREE + 17
+    values = _values(params, size)
+    bulk, key = _mask(values, params)
+
+    prepared = rlwe.prepare(size, CONTEXT, params)
+    opened, _ = rlwe.unmask(
+        _sum([bulk], params, size),
+        key,
+        count=1,
+        num_values=size,
+        context=CONTEXT,
+        params=params,
+        prepared=prepared,
+    )
+
+    assert (opened == values).all()
+    assert len(prepared) == kept
+    taken = sum(one._spectra.nbytes for one in prepared)
+    assert taken == rlwe.prepared_size(size, params)
+
+
 @pytest.mark.parametrize("sign", [1, -1, 0], ids=["upper", "lower", "both"])
 @pytest.mark.parametrize(("clients", "value_bits"), GROUPS)
 def test_sum_of_as_many_extremes_as_fit_is_exact(

@@ -135,3 +135,21 @@ def test_noisy_sum_is_opened_with_a_warning(tmp_path: Path) -> None:
     assert [event["phase"] for event in warned] == ["train", "evaluate"]
     assert _events(events, "round_failed") == []
     assert len(_events(events, "opened")) == 2
+
+
+def test_server_prepares_the_opening_while_it_waits_for_the_last_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present: list[int] = []
+    prepare = RoundSum.prepare
+
+    def spy(self: RoundSum) -> None:
+        present.append(len(self.contributors))
+        prepare(self)
+
+    monkeypatch.setattr(RoundSum, "prepare", spy)
+    federation = _federation(tmp_path / "keys", _moves(40), mode="hybrid")
+    result, _ = federation.run(np.zeros(40, dtype=np.float32))
+
+    assert present[:2] == [4, 5]
+    assert result.arrays["parameters"].numpy().any()

@@ -84,13 +84,13 @@ def test_an_exception_reaches_the_server_without_its_text_or_name(
 ) -> None:
     def train(client_id: int, parameters: Vector) -> tuple[Vector, dict[str, Any]]:
         if client_id == 2:
-            raise LookupError("patient 4711 has no label")
+            raise LookupError("patient Jane has no label")
         return parameters + 1, {"num-examples": 1, "loss": 0.0}
 
     events = tmp_path / "events.jsonl"
     federation = Federation(make_group(tmp_path / "keys", make_params()), train)
     federation.run(np.zeros(4, dtype=np.float32), events=events)
-    assert not any(b"4711" in dump(reply) for reply in federation.received)
+    assert not any(b"Jane" in dump(reply) for reply in federation.received)
     refused = [e for e in read(events) if e["event"] == "refused"]
     assert [(e["client"], e["by"], e["error"]) for e in refused] == [
         (2, "client 2", "AppError")

@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from server.grid import FastGrid
+from server.grid import FastGrid, pause_before_poll
 
 
 class FakeGrid(Grid):
@@ -130,6 +130,25 @@ def test_reply_that_names_another_message_does_not_end_the_wait_for_it(
     assert replies.waiting == {"id-1"}
     grid.answer("id-1")
     assert _answered(replies) == ["id-1"]
+
+
+@pytest.mark.parametrize(
+    ("poll", "silence", "pause"),
+    [
+        (0.0001, 0.0, 0.01),  # a simulation's: often
+        (0.002, 0.0, 0.02),
+        (0.005, 0.0, 0.05),  # a SuperLink's: the poll costs it as much
+        (0.2, 0.0, 0.05),
+        (0.0001, 0.2, 0.04),  # the longer nothing came, the less often
+        (0.2, 0.2, 0.05),
+        (0.0001, 9.0, 0.25),
+        (0.2, 9.0, 0.25),
+    ],
+)
+def test_grid_is_polled_as_often_as_that_is_cheap(
+    poll: float, silence: float, pause: float
+) -> None:
+    assert pause_before_poll(silence, poll) == pytest.approx(pause)
 
 
 def test_no_messages_give_no_replies_at_once(grid: FakeGrid) -> None:

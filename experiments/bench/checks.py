@@ -107,10 +107,13 @@ class DefaultRound:
         data = broadcast.to_bytes()
         round_sum = RoundSum(self._manifest, broadcast.facts(self._run_config))
         for member, shard in zip(self._members, self._shards, strict=True):
-            round_sum.add(Upload.from_bytes(self._upload(data, member, shard)))
+            upload = self._upload(data, member, shard)
+            entries.proven.clear()  # everybody here is a process of its own
+            round_sum.add(Upload.from_bytes(upload))
         request = round_sum.open_request().to_bytes()
         partials = {}
         for member in self._members[: self._manifest.params.threshold]:
+            entries.proven.clear()
             reply = PartialReply.from_bytes(_open(request, member))
             client_id = member.identity.client_id
             partials[reply.holder] = round_sum.check_partial(reply, client_id)

@@ -18,7 +18,7 @@ from experiments.bench.scene import (
     deal_fixed_primes,
     default_params,
 )
-from experiments.bench.simulation import simulate
+from experiments.bench.simulation import OWN, TWO_VALUES, TWO_VALUES_BITS, simulate
 from experiments.engine import ClientSpec, ProcessEngine
 from experiments.keysets import write_keyset
 from experiments.prepare import PreparedRun, enrol
@@ -76,9 +76,9 @@ class Group:
         write_app(self._app, _MODULE, _CONFIG)
         self._runs = 0
 
-    def enrol(self, mode: str) -> PreparedRun:
-        """Enrol everybody in a fresh run."""
-        manifest = Manifest(self._keys, lstm_params(mode))
+    def enrol(self, way: str) -> PreparedRun:
+        """Enrol everybody in a fresh run of one of our own ways."""
+        manifest = Manifest(self._keys, lstm_params(way))
         empty = Shard({"labels": np.zeros(1, dtype=np.int64)})
         return enrol(self._folder / "keys", manifest, [empty] * CLIENTS, empty)
 
@@ -121,14 +121,16 @@ class Group:
         prepared = self._folder / "prepared"
         if not prepared.exists():
             prepared.symlink_to(self._folder / "keys")
-        server_dir = self.enrol(way).server_folder if way in MODES else None
+        server_dir = self.enrol(way).server_folder if way in OWN else None
         return simulate(way, _ROUNDS, self._folder, server_dir)
 
 
-def lstm_params(mode: str) -> AggregationParams:
+def lstm_params(way: str) -> AggregationParams:
     """Return the project's defaults, for the LSTM."""
+    params = default_params(default("key-bits"))
+    bits = TWO_VALUES_BITS if way == TWO_VALUES else params.value_bits
     return replace(
-        default_params(default("key-bits")), mode=mode, metrics={"train_loss": 1024.0}
+        params, mode=OWN[way], value_bits=bits, metrics={"train_loss": 1024.0}
     )
 
 

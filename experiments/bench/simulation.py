@@ -38,8 +38,11 @@ CHEAPEST: Final = "secagg+ 2 of 3"  # as in Flower's example of it
 LIKE_OURS: Final = "secagg+ 4 of 5"
 # Shares of every client's key, and how many of them give it away.
 _SECAGG: Final = {CHEAPEST: (3, 2), LIKE_OURS: (5, 4)}
-_OWN: Final = ("plain", "hybrid")
-WAYS: Final = ("fedavg", *_SECAGG, *_OWN)
+# Value bits with which two of five clients' values fit a coefficient.
+TWO_VALUES_BITS: Final = 18
+TWO_VALUES: Final = f"hybrid {TWO_VALUES_BITS} bits"
+OWN: Final = {"plain": "plain", "hybrid": "hybrid", TWO_VALUES: "hybrid"}
+WAYS: Final = ("fedavg", *_SECAGG, *OWN)
 
 Clock = Callable[..., None]
 
@@ -87,7 +90,7 @@ def _main(way: str, rounds: str, out: str, server_dir: str = "") -> None:
     def clock(*_: Any) -> None:
         moments.append(time.monotonic())
 
-    if way in _OWN:
+    if way in OWN:
         job = Job(Path(server_dir), int(rounds), events=None)
         server, client = _own_server(job, clock), bench_lstm.client
     elif way in _SECAGG:

@@ -241,12 +241,15 @@ def measure_vector(params: AggregationParams, layout: Layout) -> VectorCosts:
         grows = whole - _peak_bytes(getattr(half, part))  # what chunks need does not
         return round(whole + 2 * (times - 1) * grows)
 
+    prepared = 0
+    if params.mode == "hybrid":
+        prepared = rlwe.prepared_size(layout.num_values, params)
     return VectorCosts(
         seal=times * cpu_seconds(work.seal),
         add=times * cpu_seconds(work.add),
         open=times * cpu_seconds(work.open),
         client_memory=peak("seal"),
-        server_memory=peak("open"),
+        server_memory=peak("open") + prepared,
     )
 
 
