@@ -1,7 +1,6 @@
 """What a process has found true is not worked out again; anything else is."""
 
 from dataclasses import replace
-
 from typing import Any
 
 import pytest
