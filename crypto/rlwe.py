@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import shake_128
 from itertools import islice
+from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,9 @@ def unmask(
     """
     if np.abs(key_sum).max() > count * NOISE_BOUND:
         raise SumRangeError("the sum of the keys is larger than its contributors give")
+    mean_bound = _honest_mean_bound(params)
+    if np.abs(key_sum).sum() > RING_DEGREE * mean_bound:  # somebody's key is not drawn
+        mean_bound, prepared = params.max_contributors * NOISE_BOUND, ()
     rho = params.values_per_coefficient
     values = np.empty((total.count, rho), dtype=np.int64)
     ends = []
@@ -119,7 +123,7 @@ def unmask(
         public = (
             prepared[number]
             if number < len(prepared)
-            else _polynomials_for_sum(span, context, params)
+            else _polynomials_for_sum(span, context, params, mean_bound)
         )
         noisy -= public.times(key_sum).reshape(-1)
         sums, noise = _split(noisy, params)
@@ -141,28 +145,29 @@ def prepare(
         The first public polynomials, at most `_KEPT_SPANS` spans of them.
     """
     spans = islice(_spans(num_coefficients(num_values, params)), _KEPT_SPANS)
-    return [_polynomials_for_sum(span, context, params) for span in spans]
+    mean_bound = _honest_mean_bound(params)
+    return [_polynomials_for_sum(span, context, params, mean_bound) for span in spans]
 
 
 def prepared_size(num_values: int, params: AggregationParams) -> int:
     """Return the bytes of what `prepare` makes."""
     most = _KEPT_SPANS * _BLOCKS * RING_DEGREE
     count = min(num_coefficients(num_values, params), most)
-    return transformed_size(count, params.modulus_bits, _mean_bound(params))
+    return transformed_size(count, params.modulus_bits, _honest_mean_bound(params))
 
 
 def _polynomials_for_sum(
-    span: slice, context: bytes, params: AggregationParams
+    span: slice, context: bytes, params: AggregationParams, mean_bound: int
 ) -> Polynomials:
-    bits, mean_bound = params.modulus_bits, _mean_bound(params)
+    bits = params.modulus_bits
     return public_polynomials(
         context, *_numbers(span), bits=bits, mean_bound=mean_bound
     )
 
 
-def _mean_bound(params: AggregationParams) -> int:
-    """Return the largest mean of the absolute coefficients of a sum of keys."""
-    return params.max_contributors * NOISE_BOUND
+def _honest_mean_bound(params: AggregationParams) -> int:
+    """Return the bound for a sum of keys that were drawn as they should be."""
+    return isqrt(_KEY_MEAN_BOUND**2 * params.max_contributors - 1) + 1
 
 
 def _check_noise(lowest: int, highest: int, count: int) -> float:

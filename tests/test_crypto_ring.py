@@ -19,7 +19,9 @@ Rows = list[list[int]]
 
 WIDTHS = range(31, 55)  # every k that parameters reach
 KEY, THOUSAND, MOST = 8, 63_000, 630_000  # a key; sums of 1,000 and 10,000 of them
-BOUNDS = [KEY, NOISE_BOUND, 5 * NOISE_BOUND, 100 * NOISE_BOUND, THOUSAND, MOST]
+DRAWN = [18, 80, 253, 800]  # sums of 5, 100, 1,000 and 10,000 as they are drawn
+LARGEST = [NOISE_BOUND, 5 * NOISE_BOUND, 100 * NOISE_BOUND, THOUSAND, MOST]
+BOUNDS = [KEY, *DRAWN, *LARGEST]
 
 
 def _constant(value: int) -> Integers:
@@ -196,10 +198,12 @@ def test_product_leaves_its_factors_alone() -> None:
         (35, KEY, [35]),
         (36, KEY, [18, 18]),
         (51, KEY, [26, 25]),
+        (33, DRAWN[0], [33]),
         (33, 5 * NOISE_BOUND, [17, 16]),
         (41, 100 * NOISE_BOUND, [21, 20]),
         (43, THOUSAND, [22, 21]),
         (47, THOUSAND, [16, 16, 15]),
+        (54, DRAWN[-1], [27, 27]),
         (54, MOST, [18, 18, 18]),
     ],
 )

@@ -270,6 +270,31 @@ def test_largest_sums_of_a_thousand_keys_errors_and_values_are_exact(
     assert peak == 63_000 + 999 / 2  # from the mean of a thousand clients' carries
 
 
+@pytest.mark.parametrize("clients", [5, 1000])
+@pytest.mark.parametrize("mean", ["honest", "more", "most"])
+def test_sum_is_exact_however_large_the_keys_are(mean: str, clients: int) -> None:
+    # Above the mean that drawn keys have, what was prepared for them is not exact.
+    params = _params(clients, 20)
+    honest = rlwe._honest_mean_bound(params)
+    assert 8 * clients**0.5 <= honest < 8 * clients**0.5 + 1
+    key = {"honest": honest, "more": honest + 1, "most": clients * NOISE_BOUND}[mean]
+    key_sum = np.resize(np.array([key, -key]), RING_DEGREE)
+    sums = np.resize([clients * params.max_value, 0, -1], RING_DEGREE)
+    total = _made(sums.tolist(), key_sum, [clients * NOISE_BOUND, 0], params)
+
+    opened, _ = rlwe.unmask(
+        total,
+        key_sum,
+        count=clients,
+        num_values=RING_DEGREE,
+        context=CONTEXT,
+        params=params,
+        prepared=rlwe.prepare(RING_DEGREE, CONTEXT, params),
+    )
+
+    assert (opened == sums).all()
+
+
 def test_key_sum_beyond_its_contributors_is_refused() -> None:
     params, limit = _params(), 4 * NOISE_BOUND
     keys = np.zeros(RING_DEGREE, dtype=np.int64)
