@@ -240,6 +240,26 @@ def test_a_plan_is_one_page(mode: str) -> None:
     assert ("a key holder checks all and opens" in text) is (mode != "plain")
 
 
+@pytest.mark.parametrize(
+    ("mode", "clients", "value_bits", "hint"),
+    [
+        ("hybrid", 5, 20, "with --value-bits 18, 2 values share a coefficient: 0.81"),
+        ("hybrid", 15, 20, "with --value-bits 17, 2 values share a coefficient: 0.83"),
+        ("hybrid", 5, 18, ""),  # three would need values too coarse
+        ("hybrid", 100, 20, ""),
+        ("paillier", 5, 20, ""),
+    ],
+)
+def test_a_plan_says_what_would_make_uploads_smaller(
+    mode: str, clients: int, value_bits: int, hint: str
+) -> None:
+    console = plain_console()
+    show(planned(protocol=mode, clients=clients, value_bits=value_bits), console)
+    text = printed(console)
+    assert hint in text
+    assert ("share a coefficient" in text) is bool(hint)
+
+
 def test_the_command_prints_json_and_writes_nothing(tmp_path: Path) -> None:
     program = "from experiments.cli import main; main()"
     done = subprocess.run(

@@ -1,6 +1,8 @@
 """A plan for people: one page of bytes, seconds, memory and security."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
 
 from rich import box
 from rich.console import Console
@@ -8,7 +10,11 @@ from rich.filesize import decimal as readable_bytes
 from rich.table import Table
 
 from crypto.layout import EVALUATE, TRAIN
+from crypto.params import AggregationParams
 from experiments.plan.report import Plan, security, widths
+
+_FINE_ENOUGH_BITS: Final = 16  # a step of 1/32,767 of the clip
+_FLOAT_BITS: Final = 32
 
 
 def show(plan: Plan, console: Console) -> None:
@@ -34,6 +40,13 @@ def _lines(plan: Plan) -> Iterator[str]:
     safe = "; ".join(f"{part} {text}" for part, text in security(params).items())
     yield f"upload: {plan.expansion:.2f} times the update as float32"
     yield f"widths: values of {params.value_bits} bits; {named}"
+    denser = _denser(params)
+    if denser is not None:
+        bits = denser.modulus_bits / denser.values_per_coefficient
+        yield (
+            f"with --value-bits {denser.value_bits}, {denser.values_per_coefficient} "
+            f"values share a coefficient: {bits / _FLOAT_BITS:.2f} times float32"
+        )
     yield (
         f"memory at the peak: client {readable_bytes(plan.client_memory)}, server "
         f"{readable_bytes(plan.server_memory)} and {entry} for every client"
@@ -43,6 +56,17 @@ def _lines(plan: Plan) -> Iterator[str]:
         return
     yield f"every process once: {_readable(plan.table_seconds)} for a table of powers"
     yield f"seconds are of one core; openings use all of a machine's, here {plan.cores}"
+
+
+def _denser(params: AggregationParams) -> AggregationParams | None:
+    """Return the run with the most value bits that put more in a coefficient."""
+    if params.mode != "hybrid":
+        return None
+    for value_bits in range(params.value_bits - 1, _FINE_ENOUGH_BITS - 1, -1):
+        other = replace(params, value_bits=value_bits)
+        if other.values_per_coefficient > params.values_per_coefficient:
+            return other
+    return None
 
 
 def _headline(plan: Plan) -> str:
