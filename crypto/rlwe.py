@@ -112,19 +112,12 @@ def unmask(
     """
     if np.abs(key_sum).max() > count * NOISE_BOUND:
         raise SumRangeError("the sum of the keys is larger than its contributors give")
-    mean_bound = _honest_mean_bound(params)
-    if np.abs(key_sum).sum() > RING_DEGREE * mean_bound:  # somebody's key is not drawn
-        mean_bound, prepared = params.max_contributors * NOISE_BOUND, ()
     rho = params.values_per_coefficient
     values = np.empty((total.count, rho), dtype=np.int64)
     ends = []
-    for number, span in enumerate(_spans(total.count)):
+    spans = _spans(total.count)
+    for span, public in _publics_for_sum(spans, key_sum, context, params, prepared):
         noisy = total.total(span.start, span.stop)
-        public = (
-            prepared[number]
-            if number < len(prepared)
-            else _polynomials_for_sum(span, context, params, mean_bound)
-        )
         noisy -= public.times(key_sum).reshape(-1)
         sums, noise = _split(noisy, params)
         ends += [int(noise.min()), int(noise.max())]
@@ -146,7 +139,7 @@ def prepare(
     """
     spans = islice(_spans(num_coefficients(num_values, params)), _KEPT_SPANS)
     mean_bound = _honest_mean_bound(params)
-    return [_polynomials_for_sum(span, context, params, mean_bound) for span in spans]
+    return [_public_for_sum(span, context, params, mean_bound) for span in spans]
 
 
 def prepared_size(num_values: int, params: AggregationParams) -> int:
@@ -156,7 +149,28 @@ def prepared_size(num_values: int, params: AggregationParams) -> int:
     return transformed_size(count, params.modulus_bits, _honest_mean_bound(params))
 
 
-def _polynomials_for_sum(
+def _publics_for_sum(
+    spans: Iterator[slice],
+    key_sum: IntVector,
+    context: bytes,
+    params: AggregationParams,
+    prepared: Sequence[Polynomials],
+) -> Iterator[tuple[slice, Polynomials]]:
+    """Yield every span with public polynomials whose products with this sum are exact.
+
+    A malicious client can make the sum larger than was prepared for.
+    """
+    mean_bound = _honest_mean_bound(params)
+    if np.abs(key_sum).sum() > RING_DEGREE * mean_bound:
+        mean_bound, prepared = params.max_contributors * NOISE_BOUND, ()
+    for number, span in enumerate(spans):
+        if number < len(prepared):
+            yield span, prepared[number]
+        else:
+            yield span, _public_for_sum(span, context, params, mean_bound)
+
+
+def _public_for_sum(
     span: slice, context: bytes, params: AggregationParams, mean_bound: int
 ) -> Polynomials:
     bits = params.modulus_bits
