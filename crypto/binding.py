@@ -6,19 +6,22 @@ exponent and open a weighted sum of those sets. Implements PROTOCOL.md section 5
 """
 
 from collections.abc import Sequence
-from hashlib import shake_256
+from hashlib import sha256, shake_256
 
 import gmpy2
 from gmpy2 import mpz
 
-from crypto.encoding import u32
+from crypto.encoding import lp, u32
 from crypto.errors import DecryptionRefusedError
+from crypto.memo import Memo
 from crypto.multiexp import multi_exponentiation
 from crypto.parallel import parallel_map
 from crypto.public_key import PublicKey
 from crypto.randomness import hedged_stream
 
 _WEIGHT_BITS = 128
+
+checked = Memo()  # sets whose powers this process has checked
 
 
 def binding(public_key: PublicKey, set_digest: bytes, index: int) -> mpz:
@@ -66,6 +69,10 @@ def check_binding_powers(
         DecryptionRefusedError: If they are not those of this set.
     """
     n = public_key.n
+    parts = b"".join(lp(gmpy2.to_binary(power)) for power in claimed)
+    fact = sha256(public_key.digest() + set_digest + parts).digest()
+    if fact in checked:
+        return
     stream = hedged_stream(set_digest, "binding")
     weights = [int(stream.integer(_WEIGHT_BITS)) for _ in claimed]
     factors = [binding(public_key, set_digest, j) for j in range(len(claimed))]
@@ -75,3 +82,4 @@ def check_binding_powers(
     )
     if gmpy2.powmod(ours, n, n) != theirs:
         raise DecryptionRefusedError("the binding powers are not those of this set")
+    checked.add(fact)

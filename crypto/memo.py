@@ -1,19 +1,30 @@
 """What this process has found true once, by digest: it is not worked out again.
 
-Key holders that are virtual clients of one process all check the same proofs.
+Key holders that are virtual clients of one process all check the same things.
 """
 
 from threading import Lock
 
 _KEPT = 4096
+_all: list["Memo"] = []
+
+
+def forget() -> None:
+    """Forget everything: what is measured next is measured whole."""
+    for memo in _all:
+        memo.clear()
 
 
 class Memo:
-    """A set of the newest digests; safe to use from several threads."""
+    """A set of the newest digests; safe to use from several threads.
+
+    One for each kind of truth, for as long as the process lives.
+    """
 
     def __init__(self) -> None:
         self._digests: dict[bytes, None] = {}  # in order of arrival
         self._lock = Lock()
+        _all.append(self)
 
     def __contains__(self, digest: bytes) -> bool:
         """Whether this digest was added, and not so long ago."""

@@ -35,6 +35,8 @@ from server.phase import (
 
 _MANY_CLIPPED = 0.01
 _LOW_PEAK = 1 / 32  # five bits of resolution unused
+_CROWD = 100  # even a hundredth of them is somebody
+_LEAST_NODES = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
 
 Evaluate = Callable[[int, ArrayRecord], MetricRecord | None]
 
@@ -178,7 +180,7 @@ class SecureAggregation(Strategy):
         self._traffic = []
         self._trained = False
         self._arrays = arrays
-        crowd = _Crowd(grid)
+        crowd = _Crowd(grid, self._inner)
         proposed = self._inner.configure_train(server_round, arrays, config, crowd)
         fraction = float(getattr(self._inner, "fraction_train", 1.0))
         return self._send(server_round, TRAIN, list(proposed), fraction)
@@ -212,7 +214,7 @@ class SecureAggregation(Strategy):
         self._phase = None
         if not self._trained:
             return []
-        crowd = _Crowd(grid)
+        crowd = _Crowd(grid, self._inner)
         proposed = self._inner.configure_evaluate(server_round, arrays, config, crowd)
         fraction = float(getattr(self._inner, "fraction_evaluate", 1.0))
         return self._send(server_round, EVALUATE, list(proposed), fraction)
@@ -330,8 +332,17 @@ class _Crowd(FastGrid):
 
     Flower's strategies wait for ever for nodes that are not there; this grid always
     has enough. Whom they choose does not matter: the wrapper samples.
+
+    Args:
+        grid: The grid itself.
+        strategy: Who samples: a message is made for each whom it chooses.
     """
 
+    def __init__(self, grid: Grid, strategy: Strategy) -> None:
+        super().__init__(grid)
+        asked = (getattr(strategy, name, 0) for name in _LEAST_NODES)
+        self._size = max(_CROWD, *asked)
+
     def get_node_ids(self) -> Iterable[int]:
-        """Pretend that a thousand nodes are there."""
-        return range(1, 1001)
+        """Pretend that as many nodes are there as the strategy can ask for."""
+        return range(1, self._size + 1)

@@ -7,6 +7,7 @@ import gmpy2
 import pytest
 from gmpy2 import mpz
 
+from crypto import memo
 from crypto.binding import binding, binding_powers, check_binding_powers
 from crypto.errors import DecryptionRefusedError
 from crypto.key_holder import KeyShare
@@ -162,6 +163,26 @@ def test_weights_of_the_check_are_new_every_time(
 
     monkeypatch.setattr("crypto.binding.multi_exponentiation", spy)
     for _ in range(2):
+        memo.forget()
         check_binding_powers(key, DIGEST, powers)
 
     assert len({weight for pair in weights for weight in pair}) == 4
+
+
+def test_powers_are_checked_once_a_process_and_wrong_ones_always(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key, _ = shares_of(5, 4)
+    powers = binding_powers(key, DIGEST, 2)
+    memo.forget()
+    check_binding_powers(key, DIGEST, powers)
+    with monkeypatch.context() as patch:
+        patch.setattr("crypto.binding.multi_exponentiation", None)
+        check_binding_powers(key, DIGEST, powers)
+
+    for wrong in (powers[::-1], [powers[0], powers[1] + 1]):
+        for _ in range(2):
+            with pytest.raises(DecryptionRefusedError):
+                check_binding_powers(key, DIGEST, wrong)
+    with pytest.raises(DecryptionRefusedError):
+        check_binding_powers(key, bytes(32), powers)

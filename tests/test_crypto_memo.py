@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from crypto import entries, knowledge, memo
-from crypto.entries import check_entries, check_entry, proven
+from crypto.entries import check_entries, check_entry
 from crypto.errors import InvalidProofError, InvalidSignatureError
 from crypto.memo import Memo
 from crypto.wire import Entry
@@ -23,7 +23,7 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         knowledge.verify(statement, *rest)
 
     monkeypatch.setattr(entries, "verify_knowledge", spy)
-    proven.clear()
+    memo.forget()
     return calls
 
 
@@ -38,7 +38,7 @@ def _check(one: Round, *given: Entry) -> list[list[int]]:
 def _sent(one: Round, *clients: int) -> list[Entry]:
     """Return uploads of other processes."""
     sent = [one.upload(client_id).entry() for client_id in clients]
-    proven.clear()
+    memo.forget()
     return sent
 
 
@@ -113,5 +113,5 @@ def test_oldest_digest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         True,
         True,
     ]
-    known.clear()
+    memo.forget()
     assert b"three" not in known

@@ -130,8 +130,10 @@ def test_training_metrics_and_evaluation_come_back_as_means(tmp_path: Path) -> N
         FedAdam(),
         FedYogi(),
         FedProx(proximal_mu=0.1),
+        FedAvg(fraction_train=0.01, min_train_nodes=0),
+        FedAvg(min_available_nodes=1500),  # the wrapper samples, from those there are
     ],
-    ids=lambda strategy: type(strategy).__name__,
+    ids=["FedAvg", "FedAvgM", "FedAdam", "FedYogi", "FedProx", "few", "many"],
 )
 def test_every_strategy_of_the_family_works_on_sums(
     strategy: FedAvg, tmp_path: Path

@@ -21,7 +21,16 @@ from gmpy2 import mpz
 
 from clients.folder import Member, open_member
 from clients.state import ClientState
-from crypto import aggregation, entries, key_holder, roster, sealing, threshold, wire
+from crypto import (
+    aggregation,
+    entries,
+    key_holder,
+    memo,
+    roster,
+    sealing,
+    threshold,
+    wire,
+)
 from crypto.aggregation import RoundSum
 from crypto.context import RoundFacts
 from crypto.dealer import deal
@@ -108,12 +117,12 @@ class DefaultRound:
         round_sum = RoundSum(self._manifest, broadcast.facts(self._run_config))
         for member, shard in zip(self._members, self._shards, strict=True):
             upload = self._upload(data, member, shard)
-            entries.proven.clear()  # everybody here is a process of its own
+            memo.forget()  # everybody here is a process of its own
             round_sum.add(Upload.from_bytes(upload))
         request = round_sum.open_request().to_bytes()
         partials = {}
         for member in self._members[: self._manifest.params.threshold]:
-            entries.proven.clear()
+            memo.forget()
             reply = PartialReply.from_bytes(_open(request, member))
             client_id = member.identity.client_id
             partials[reply.holder] = round_sum.check_partial(reply, client_id)

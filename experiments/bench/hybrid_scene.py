@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 from gmpy2 import mpz
 
-from crypto import packing, paillier, rlwe
+from crypto import memo, packing, paillier, rlwe
 from crypto.binding import binding_powers
 from crypto.bitpack import BitSum
 from crypto.context import RoundFacts
-from crypto.entries import check_entry, proven, set_digest
+from crypto.entries import check_entry, set_digest
 from crypto.identity import Identity
 from crypto.key_holder import KeyHolder
 from crypto.layout import TRAIN
@@ -100,7 +100,7 @@ class HybridScene:
         self._digest = set_digest(self._context, entries)
         self._powers = binding_powers(key, self._digest, len(first))
         self._partials = {
-            holder.index: holder.partials(first, self._digest, self._powers)
+            holder.index: self._answer(holder)
             for holder in self._holders[: self.params.threshold]
         }
         self._key_sum = packing.unpack(
@@ -127,9 +127,7 @@ class HybridScene:
             SEAL: lambda: self._seal(self._identity),
             ADD: add,
             POWERS: lambda: binding_powers(key, self._digest, len(self._product)),
-            PARTIALS: lambda: self._holders[0].partials(
-                self._product, self._digest, self._powers
-            ),
+            PARTIALS: lambda: self._answer(self._holders[0]),
             COMBINE: self._combine,
             DECODE: self.decode,
             CHECK: lambda: self._check(self.upload.entry()),
@@ -161,8 +159,12 @@ class HybridScene:
         )
 
     def _check(self, entry: Entry) -> list[mpz]:
-        proven.clear()  # it was made, and is checked again and again, in one process
+        memo.forget()  # it was made, and is checked again and again, in one process
         return check_entry(entry, self._context, self._manifest, self.layout)
+
+    def _answer(self, holder: KeyHolder) -> list[mpz]:
+        memo.forget()  # every holder is a process of its own
+        return holder.partials(self._product, self._digest, self._powers)
 
     def _combine(self) -> list[mpz]:
         key = self._manifest.keys.public_key

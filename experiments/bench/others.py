@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from phe.paillier import PaillierPrivateKey, PaillierPublicKey
 
-from crypto import paillier
+from crypto import memo, paillier
 from crypto.binding import binding_powers
 from crypto.randomness import RandomStream
 from crypto.threshold import combine
@@ -161,10 +161,11 @@ def _packed_paillier(max_clients: int) -> _Sampled:
     powers = binding_powers(key, SET_DIGEST, _CIPHERTEXTS)
 
     def open_sum() -> object:
-        partials = {
-            holder.index: holder.partials(ciphertexts, SET_DIGEST, powers)
-            for holder in holders[: params.threshold]
-        }
+        partials = {}
+        for holder in holders[: params.threshold]:
+            memo.forget()  # every holder is a process of its own
+            answer = holder.partials(ciphertexts, SET_DIGEST, powers)
+            partials[holder.index] = answer
         return combine(ciphertexts, partials, key, SET_DIGEST)
 
     return _Sampled(
