@@ -17,6 +17,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # A shell's background job ignores Ctrl-C, and so would every program under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+from crypto import memo  # noqa: E402 - what is set above comes first
+
 pytest_plugins = ["tests.attack_table", "tests.unseen_command"]
 
 
@@ -27,3 +29,9 @@ def private_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("UNSEEN_HOME", "FLWR_HOME"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> None:
+    """Forget what earlier tests have found true: this is a process of its own."""
+    memo.forget()

@@ -16,6 +16,7 @@ import crypto.entries
 import crypto.message
 from crypto.encoding import _Reader
 from crypto.errors import AppError, CryptoError, MalformedMessageError, SumRangeError
+from crypto.memo import Memo
 from crypto.message import Message
 from crypto.roster import Roster
 from crypto.wire import OpenRequest, Upload
@@ -72,6 +73,7 @@ def test_altered_messages(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> No
     with monkeypatch.context() as off:
         off.setattr(Roster, "verify", lambda *_: None)
         off.setattr(crypto.entries, "verify_knowledge", lambda *_: None)
+        off.setattr(crypto.entries, "proven", Memo())  # nor is it remembered
         total = one.sum
         for entry in (changed, *(one.upload(i) for i in (2, 3, 4))):
             total.add(entry)

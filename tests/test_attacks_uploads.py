@@ -25,6 +25,7 @@ from crypto.errors import (
 from crypto.identity import Identity
 from crypto.knowledge import Statement
 from crypto.manifest import Manifest
+from crypto.memo import Memo
 from crypto.roster import Roster
 from crypto.wire import Entry, pack_ciphertexts
 from tests.attack_table import Attack
@@ -42,6 +43,7 @@ from tests.crypto_group import (
 def without_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switch the check of proofs of plaintext knowledge off."""
     monkeypatch.setattr(crypto.entries, "verify_knowledge", lambda *_: None)
+    monkeypatch.setattr(crypto.entries, "proven", Memo())  # nor is it remembered
 
 
 def without_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
