@@ -127,7 +127,7 @@ class Group:
 
 
 def lstm_params(way: str) -> AggregationParams:
-    """Return the project's defaults, for the LSTM."""
+    """Return what one of our own ways runs with: the defaults, but for its bits."""
     params = default_params(default("key-bits"))
     bits = TWO_VALUES_BITS if way == TWO_VALUES else params.value_bits
     return replace(
