@@ -119,7 +119,8 @@ def _update(broadcast: Broadcast, reply: Message) -> NDArray[np.float32]:
     start = 0
     for name, array in before.items():
         part = update[start : start + array.size].reshape(array.shape)
-        # In float64, rounded once: float16 and float64 parameters differ exactly, too.
-        np.subtract(after[name], array, out=part, dtype=np.float64, casting="same_kind")
+        # Rounded once: the difference of float16 is exact, that of float64 is not lost.
+        wide = np.promote_types(array.dtype, np.float32)
+        np.subtract(after[name], array, out=part, dtype=wide, casting="same_kind")
         start += array.size
     return update

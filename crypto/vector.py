@@ -141,12 +141,14 @@ def _encode_update(
     peak, clipped = 0.0, 0
     for start in range(0, len(update), _CHUNK):
         chunk = update[start : start + _CHUNK].astype(np.float64)
-        if not np.isfinite(chunk).all():
-            raise NonFiniteError("the update contains NaN or infinity; it is not sent")
         size = np.abs(chunk)
-        peak = max(peak, float(size.max()))
-        clipped += int(np.count_nonzero(size > params.clip))
-        np.clip(chunk, -params.clip, params.clip, out=chunk)
+        largest = float(size.max())
+        if not isfinite(largest):  # a NaN is the largest, too
+            raise NonFiniteError("the update contains NaN or infinity; it is not sent")
+        peak = max(peak, largest)
+        if largest > params.clip:
+            clipped += int(np.count_nonzero(size > params.clip))
+            np.clip(chunk, -params.clip, params.clip, out=chunk)
         chunk *= weight / params.w_max
         chunk *= params.scale
         values[start : start + _CHUNK] = np.rint(chunk, out=chunk)

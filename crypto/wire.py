@@ -145,7 +145,7 @@ def pack_arrays(arrays: Sequence[NamedArray]) -> list[list[Any]]:
     """Encode a model's arrays for a `Broadcast`: name, type, shape, bytes."""
     packed = []
     for name, array in arrays:
-        little = array.astype(array.dtype.newbyteorder("<"))
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         packed.append([name, little.dtype.str, list(array.shape), little.tobytes()])
     return packed
 

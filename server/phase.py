@@ -221,7 +221,9 @@ def mean_reply(arrays: ArrayRecord, aggregate: Aggregate, proposed: Message) -> 
     """
     before = dict(named_arrays(arrays))
     layout = layout_of(before)
-    after = from_vector(to_vector(before, layout) + aggregate.mean_update, layout)
+    vector = to_vector(before, layout)
+    vector += aggregate.mean_update
+    after = from_vector(vector, layout)
     content = metrics_record(aggregate)
     content["arrays"] = ArrayRecord({name: Array(a) for name, a in after.items()})
     return Message(content, reply_to=proposed)
