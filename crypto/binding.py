@@ -16,6 +16,7 @@ from crypto.errors import DecryptionRefusedError
 from crypto.memo import Memo
 from crypto.multiexp import multi_exponentiation
 from crypto.parallel import parallel_map
+from crypto.powers import public_power
 from crypto.public_key import PublicKey
 from crypto.randomness import hedged_stream
 
@@ -49,10 +50,10 @@ def binding_powers(public_key: PublicKey, set_digest: bytes, count: int) -> list
     """
     n = public_key.n
 
-    def power(index: int) -> mpz:
-        return gmpy2.powmod(binding(public_key, set_digest, index), n, n)
+    def binding_power(index: int) -> mpz:
+        return public_power(binding(public_key, set_digest, index), n, n)
 
-    return parallel_map(power, range(count))
+    return parallel_map(binding_power, range(count))
 
 
 def check_binding_powers(
@@ -69,7 +70,7 @@ def check_binding_powers(
         DecryptionRefusedError: If they are not those of this set.
     """
     n = public_key.n
-    parts = b"".join(lp(gmpy2.to_binary(power)) for power in claimed)
+    parts = b"".join(lp(gmpy2.to_binary(value)) for value in claimed)
     fact = sha256(public_key.digest() + set_digest + parts).digest()
     if fact in checked:
         return
@@ -80,6 +81,6 @@ def check_binding_powers(
         multi_exponentiation(values, weights, n, exponent_bits=_WEIGHT_BITS)
         for values in (factors, claimed)
     )
-    if gmpy2.powmod(ours, n, n) != theirs:
+    if public_power(ours, n, n) != theirs:
         raise DecryptionRefusedError("the binding powers are not those of this set")
     checked.add(fact)

@@ -12,6 +12,7 @@ from gmpy2 import mpz
 
 from crypto.errors import ParameterError
 from crypto.key_holder import KeyHolder, KeyShare, WholeKey
+from crypto.powers import secret_power
 from crypto.primes import safe_primes
 from crypto.public_key import PublicKey, derive_v
 
@@ -74,7 +75,7 @@ def _deal_with(
         threshold=len(polynomial),
         y_seed=y_seed,
         v=v,
-        verification=tuple(gmpy2.powmod_sec(v, share, n) for share in shares),
+        verification=tuple(secret_power(v, share, n) for share in shares),
     )
     public_key.verify()
     if num_holders == 1:

@@ -15,6 +15,7 @@ from crypto.binding import binding_powers, check_binding_powers
 from crypto.errors import KeyMismatchError
 from crypto.parallel import parallel_map
 from crypto.partial_proof import PartialStatement
+from crypto.powers import secret_power
 from crypto.public_key import PublicKey
 from crypto.randomness import hedged_stream
 
@@ -42,8 +43,7 @@ class KeyShare:
         key = self.public_key
         possible = 1 <= self.index <= key.num_holders and self.secret > 0
         if not possible or (
-            gmpy2.powmod_sec(key.v, self.secret, key.n)
-            != key.verification[self.index - 1]
+            secret_power(key.v, self.secret, key.n) != key.verification[self.index - 1]
         ):
             raise KeyMismatchError(
                 f"share {self.index} does not belong to key {key.fingerprint}"
@@ -77,7 +77,7 @@ class KeyShare:
 
         def partial(pair: tuple[mpz, mpz]) -> mpz:
             ciphertext, power = pair
-            return gmpy2.powmod_sec(ciphertext * power % key.n, exponent, key.n)
+            return secret_power(ciphertext * power % key.n, exponent, key.n)
 
         return parallel_map(partial, zip(ciphertexts, powers, strict=True))
 
@@ -91,8 +91,8 @@ class KeyShare:
         base, power = key.to_bytes(statement.base), key.to_bytes(statement.power)
         stream = hedged_stream(statement.head + base + power, "dleq")
         mask = stream.integer(statement.mask_bits)
-        a1 = gmpy2.powmod_sec(key.v, mask, key.n)
-        a2 = gmpy2.powmod_sec(statement.base, mask, key.n)
+        a1 = secret_power(key.v, mask, key.n)
+        a2 = secret_power(statement.base, mask, key.n)
         challenge = statement.challenge(a1, a2)
         response = mask + int.from_bytes(challenge, "big") * self.secret
         return challenge, int(response).to_bytes(statement.response_bytes, "big")
@@ -153,14 +153,14 @@ class WholeKey:
     def _root(self, ciphertext: mpz) -> mpz:
         n = self.public_key.n
         roots = [
-            gmpy2.powmod_sec(ciphertext % f, gmpy2.invert(n, f - 1), f)
+            secret_power(ciphertext % f, gmpy2.invert(n, f - 1), f)
             for f in (self.p, self.q)
         ]
         return self._crt(*roots)
 
     def _decrypt_mod(self, ciphertext: mpz, p: mpz, q: mpz) -> mpz:
         """``L_p(c**(p-1)) * h_p mod p`` with ``h_p = L_p((1+n)**(p-1))**-1``."""
-        power = gmpy2.powmod_sec(ciphertext % (p * p), p - 1, p * p)
+        power = secret_power(ciphertext % (p * p), p - 1, p * p)
         h = gmpy2.invert(-q % p, p)  # (1+n)**(p-1) = 1 - n mod p**2
         return (power - 1) // p * h % p
 

@@ -19,6 +19,7 @@ from crypto.binding import binding_powers
 from crypto.encoding import u8
 from crypto.errors import InvalidProofError
 from crypto.multiexp import multi_exponentiation
+from crypto.powers import public_power
 from crypto.public_key import PublicKey
 
 CHALLENGE_BITS: Final = 128
@@ -95,8 +96,8 @@ class PartialStatement:
             raise failure
         verification = key.verification[self.holder - 1]
         try:
-            a1 = gmpy2.powmod(key.v, z, n) * gmpy2.powmod(verification, -e, n) % n
-            a2 = gmpy2.powmod(self.base, z, n) * gmpy2.powmod(self.power, -e, n) % n
+            a1 = public_power(key.v, z, n) * gmpy2.powmod(verification, -e, n) % n
+            a2 = public_power(self.base, z, n) * gmpy2.powmod(self.power, -e, n) % n
         except (ValueError, ZeroDivisionError):  # a partial without an inverse
             a1 = a2 = mpz(0)
         if self.challenge(a1, a2) != challenge:

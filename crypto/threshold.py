@@ -14,6 +14,7 @@ from gmpy2 import mpz
 from crypto.binding import binding
 from crypto.errors import BadPartialError, NotEnoughSharesError
 from crypto.parallel import parallel_map
+from crypto.powers import public_power
 from crypto.public_key import PublicKey, lagrange
 
 Partials = Mapping[int, Sequence[mpz]]
@@ -116,10 +117,10 @@ def _plaintext(public_key: PublicKey, ciphertext: mpz, root: mpz, scale: int) ->
         ValueError: If it is not the root of that power.
     """
     n, n_squared = public_key.n, public_key.n_squared
-    blinding = gmpy2.powmod(root, n, n_squared)
-    power = gmpy2.powmod(ciphertext, scale, n_squared)
-    if blinding % n != power % n:
+    blinding = public_power(root, n, n_squared)
+    scaled_up = gmpy2.powmod(ciphertext, scale, n_squared)
+    if blinding % n != scaled_up % n:
         raise ValueError
-    scaled = (power * gmpy2.invert(blinding, n_squared) % n_squared - 1) // n
+    scaled = (scaled_up * gmpy2.invert(blinding, n_squared) % n_squared - 1) // n
     value = scaled * gmpy2.invert(scale, n) % n
     return value - n if 2 * value > n else value

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from crypto import powers
 from crypto.manifest import Manifest
 from crypto.provenance import PROTOCOL, code_digest
 from experiments.errors import SettingsError
@@ -117,6 +118,7 @@ class RunFolder:
                 "started": _now(),
                 "python": platform.python_version(),
                 "versions": {name: version(name) for name in _PACKAGES},
+                "long_powers": powers.engine(),
                 **more,
             }
         )

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from crypto import powers
 from experiments.bench.hybrid import REPETITIONS as _HYBRID_REPETITIONS
 from experiments.bench.hybrid import bench_hybrid, show_hybrid
 from experiments.bench.scene import (
@@ -147,6 +148,7 @@ def report(*, quick: bool, console: Console) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "python": platform.python_version(),
             **{name: version(name) for name in ("gmpy2", "phe")},
+            "long_powers": powers.engine(),
         },
         "value_bits": default("value-bits"),
         "clients": CLIENTS,

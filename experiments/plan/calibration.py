@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-import gmpy2
 import numpy as np
 from gmpy2 import mpz
 
@@ -22,6 +21,7 @@ from crypto.identity import Identity, verify_signature
 from crypto.layout import Layout
 from crypto.multiexp import multi_exponentiation
 from crypto.params import AggregationParams
+from crypto.powers import public_power, secret_power
 from crypto.public_key import PublicKey
 from crypto.randomness import upload_info
 from crypto.sealing import pack_plain, unpack_plain
@@ -89,9 +89,9 @@ def measure_big_numbers(key: PublicKey) -> BigNumbers:
     exponent = mpz(secrets.randbits(key.key_bits - 1)) | 1
     return BigNumbers(
         product=cpu_seconds(lambda: left * right % n_squared),
-        power=cpu_seconds(lambda: gmpy2.powmod(left, exponent, n)),
-        secret_power=cpu_seconds(lambda: gmpy2.powmod_sec(left % n, exponent, n)),
-        wide_power=cpu_seconds(lambda: gmpy2.powmod(left, exponent, n_squared)),
+        power=cpu_seconds(lambda: public_power(left % n, exponent, n)),
+        secret_power=cpu_seconds(lambda: secret_power(left % n, exponent, n)),
+        wide_power=cpu_seconds(lambda: public_power(left, exponent, n_squared)),
         signature=cpu_seconds(_sign_and_verify()),
     )
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal as readable_bytes
 from rich.table import Table
 
+from crypto import powers
 from crypto.layout import EVALUATE, TRAIN
 from crypto.params import AggregationParams
 from experiments.plan.report import Plan, security, widths
@@ -56,6 +57,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         return
     yield f"every process once: {_readable(plan.table_seconds)} for a table of powers"
     yield f"seconds are of one core; openings use all of a machine's, here {plan.cores}"
+    yield f"long powers: {powers.engine()}"
 
 
 def _denser(params: AggregationParams) -> AggregationParams | None:
