@@ -9,7 +9,6 @@ bucket, and the buckets are added up with running products.
 
 from collections.abc import Iterable, Sequence
 
-import gmpy2
 from gmpy2 import mpz
 
 _FEW = 32  # fewer bases are faster with a table each
@@ -37,7 +36,7 @@ def multi_exponentiation(
     mask = (1 << window) - 1
     result = mpz(1)
     for place in reversed(range(-(-exponent_bits // window))):
-        result = gmpy2.powmod(result, 1 << window, modulus)
+        result = _squared(result, window, modulus)
         digits = ((exponent >> place * window) & mask for exponent in exponents)
         buckets = _fill(zip(bases, digits, strict=True), mask, modulus)
         result = result * _collapse(buckets, modulus) % modulus
@@ -53,12 +52,19 @@ def _with_tables(
     tables = [(_small_powers(base, mask, modulus), e) for base, e in pairs]
     result = mpz(1)
     for place in reversed(range(-(-exponent_bits // _TABLE_BITS))):
-        result = gmpy2.powmod(result, 1 << _TABLE_BITS, modulus)
+        result = _squared(result, _TABLE_BITS, modulus)
         for powers, exponent in tables:
             digit = (exponent >> place * _TABLE_BITS) & mask
             if digit:
                 result = result * powers[digit] % modulus
     return result
+
+
+def _squared(value: mpz, times: int, modulus: mpz) -> mpz:
+    """Square a few times: `powmod` spends as long on what it prepares."""
+    for _ in range(times):
+        value = value * value % modulus
+    return value
 
 
 def _small_powers(base: mpz, largest: int, modulus: mpz) -> list[mpz]:

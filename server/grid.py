@@ -18,11 +18,13 @@ from flwr.supercore.inflatable.inflatable_utils import ObjectPushError, pull_obj
 from flwr.supercore.run import Run
 
 # Seconds between two polls. One costs a SuperLink 3 to 5 ms, and a simulation next to
-# nothing: poll often only while replies come in, and the less the longer nothing came.
+# nothing: where it is dear, poll often only while replies come in, and the less the
+# longer nothing came.
 _SHORTEST_PAUSE = 0.01
 _SHORT_PAUSE = 0.05  # at most, while replies come in
 _LONGEST_PAUSE = 0.25
 _POLLS_IN_A_PAUSE = 10
+_POLLS_IN_A_LONG_PAUSE = 100
 _PAUSES_IN_SILENCE = 5  # a pause is this part of the time since the last reply
 _POLLS_AT_ONCE = 8
 _PUSHES = 3
@@ -135,7 +137,8 @@ def pause_before_poll(silence: float, poll: float) -> float:
         poll: Seconds that the fastest poll took.
     """
     shortest = max(_SHORTEST_PAUSE, min(_POLLS_IN_A_PAUSE * poll, _SHORT_PAUSE))
-    return max(shortest, min(silence / _PAUSES_IN_SILENCE, _LONGEST_PAUSE))
+    longest = min(_POLLS_IN_A_LONG_PAUSE * poll, _LONGEST_PAUSE)
+    return max(shortest, min(silence / _PAUSES_IN_SILENCE, longest))
 
 
 class _Poll(threading.Thread):

@@ -114,7 +114,7 @@ def test_end_to_end_figures_stand_beside_their_targets(
     out = io.StringIO()
     figures = {"rounds": [rounds, rounds], "simulation": simulation}
     bench_end_to_end.show(figures, Console(file=out, width=120))
-    assert out.getvalue().count(f": {verdict}\n") == 4
+    assert out.getvalue().count(f": {verdict}\n") == 5
 
 
 def test_end_to_end_network_has_the_parameters_it_is_said_to_have() -> None:

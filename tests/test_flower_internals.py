@@ -2,8 +2,8 @@
 
 When a test here fails after an update of flwr, its name says which piece
 moved; `clients/flower_internals.py`, `experiments/control.py`,
-`experiments/deploy/engine.py`, `experiments/deploy/superlink_process.py` and
-`server/grid.py` are the only files to adapt.
+`experiments/deploy/engine.py`, `experiments/deploy/superlink_process.py`,
+`experiments/simulation/dispatch.py` and `server/grid.py` are the only files to adapt.
 """
 
 import importlib
@@ -92,8 +92,18 @@ CALLABLES = [
     ("flwr.supercore.control.ControlHttpClient.UnregisterNode", "self request"),
     ("flwr.supercore.primitives.asymmetric.public_key_to_bytes", "public_key"),
     ("flwr.superlink.extensions.get_middleware", ""),
+    (
+        "flwr.server.superlink.fleet.vce.vce_api.add_messages_to_queue",
+        "state queue nodes_mapping f_stop",
+    ),
+    (
+        "flwr.server.superlink.linkstate.LinkState.store_message_ins",
+        "self message",
+    ),
     ("flwr.superlink.cli.flower_superlink.flower_superlink", ""),
 ]
+
+_VCE = "flwr.server.superlink.fleet.vce.vce_api"
 
 # What is replaced: the module must look it up by this name when it uses it.
 REPLACED = [
@@ -101,6 +111,9 @@ REPLACED = [
     ("flwr.supernode.fleet_http_connection", "flwr_exit("),
     ("flwr.supercore.corestate.sql_corestate", "HEARTBEAT_PATIENCE *"),
     ("flwr.superlink.main", "extensions.get_middleware()"),
+    (_VCE, "target=add_messages_to_queue"),
+    (_VCE, "while not f_stop.is_set():\n        for node_id in nodes_mapping"),
+    (_VCE, "f_stop.wait(0.1)"),
 ]
 
 

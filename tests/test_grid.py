@@ -139,9 +139,10 @@ def test_reply_that_names_another_message_does_not_end_the_wait_for_it(
         (0.002, 0.0, 0.02),
         (0.005, 0.0, 0.05),  # a SuperLink's: the poll costs it as much
         (0.2, 0.0, 0.05),
-        (0.0001, 0.2, 0.04),  # the longer nothing came, the less often
+        (0.0001, 9.0, 0.01),
+        (0.002, 0.2, 0.04),  # the longer nothing came, the less often
         (0.2, 0.2, 0.05),
-        (0.0001, 9.0, 0.25),
+        (0.002, 9.0, 0.2),
         (0.2, 9.0, 0.25),
     ],
 )

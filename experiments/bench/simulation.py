@@ -2,8 +2,10 @@
 
     python -m experiments.bench.simulation WAY ROUNDS OUT [SERVER_DIR]
 
-Five clients on the same vectors, without training. Every way runs in a process of its
-own and writes the moments at which its server has a new model.
+Five clients on the same vectors, without training. Flower's own ways run in its
+simulation as it comes, ours as `unseen run --engine ray` runs it, and SecAgg+ also
+there. Every way runs in a process of its own and writes the moments at which its server
+has a new model.
 """
 
 import json
@@ -16,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+import ray
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.client import NumPyClient
 from flwr.client.mod import secaggplus_mod
@@ -29,20 +32,26 @@ from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 
 from crypto.layout import NUM_EXAMPLES
+from crypto.parallel import usable_cores
 from experiments.bench import lstm as bench_lstm
 from experiments.bench.lstm import EXAMPLES, Job, initial_arrays, train
 from experiments.bench.scene import CLIENTS
 from experiments.settings import PROJECT
+from experiments.simulation.flower import simulate as simulate_ours
+from experiments.simulation.resources import Resources
 
 CHEAPEST: Final = "secagg+ 2 of 3"  # as in Flower's example of it
 LIKE_OURS: Final = "secagg+ 4 of 5"
+SAME_ENGINE: Final = "secagg+ 2 of 3, our engine"
 # Shares of every client's key, and how many of them give it away.
-_SECAGG: Final = {CHEAPEST: (3, 2), LIKE_OURS: (5, 4)}
+_SECAGG: Final = {CHEAPEST: (3, 2), LIKE_OURS: (5, 4), SAME_ENGINE: (3, 2)}
 # Value bits with which two of five clients' values fit a coefficient.
 TWO_VALUES_BITS: Final = 18
 TWO_VALUES: Final = f"hybrid {TWO_VALUES_BITS} bits"
 OWN: Final = {"plain": "plain", "hybrid": "hybrid", TWO_VALUES: "hybrid"}
 WAYS: Final = ("fedavg", *_SECAGG, *OWN)
+# In Flower's simulation as it comes; the others as `--engine ray` runs it.
+_AS_SHIPPED: Final = ("fedavg", CHEAPEST, LIKE_OURS)
 
 Clock = Callable[..., None]
 
@@ -97,12 +106,16 @@ def _main(way: str, rounds: str, out: str, server_dir: str = "") -> None:
         server, client = _secagg_plus(int(rounds), clock, *_SECAGG[way])
     else:
         server, client = _fedavg(int(rounds), clock)
-    run_simulation(
-        server,
-        client,
-        CLIENTS,
-        backend_config={"client_resources": {"num_cpus": 1}},
-    )
+    ray.init(num_cpus=usable_cores(), include_dashboard=False)
+    if way in _AS_SHIPPED:
+        run_simulation(
+            server,
+            client,
+            CLIENTS,
+            backend_config={"client_resources": {"num_cpus": 1}},
+        )
+    else:
+        simulate_ours(server, client, CLIENTS, Resources("", cpus=1.0, gpus=0.0))
     Path(out).write_text(json.dumps(moments))
 
 

@@ -98,11 +98,8 @@ def _simulate(job: Job, run_config: Mapping[str, bool | float | int | str]) -> N
     from flwr.app import Context  # noqa: PLC0415
     from flwr.serverapp import Grid, ServerApp  # noqa: PLC0415
 
-    # Deprecated in favour of `flwr run`, which runs copies of the project's files and
-    # lets clients find their folders by one link for all runs of a machine.
-    from flwr.simulation import run_simulation  # noqa: PLC0415
-
     from experiments.simulation.clients import VirtualClients  # noqa: PLC0415
+    from experiments.simulation.flower import simulate  # noqa: PLC0415
     from server.app import main as serve  # noqa: PLC0415
 
     server = ServerApp()
@@ -112,17 +109,8 @@ def _simulate(job: Job, run_config: Mapping[str, bool | float | int | str]) -> N
         context.run_config = dict(run_config)
         serve(grid, context)
 
-    run_simulation(
-        server,
-        VirtualClients(job.keyset, job.run_id, job.device, run_config),
-        job.num_clients,
-        backend_config={
-            "client_resources": {
-                "num_cpus": job.resources.cpus,
-                "num_gpus": job.resources.gpus,
-            }
-        },
-    )
+    clients = VirtualClients(job.keyset, job.run_id, job.device, run_config)
+    simulate(server, clients, job.num_clients, job.resources)
 
 
 if __name__ == "__main__":
