@@ -4,7 +4,7 @@
 
 Five client processes train a character LSTM of 2.1 million parameters, in mode plain
 and in mode hybrid in turn. Without training it is the aggregation alone, beside
-Flower's own SecAgg+ on the same vectors, both in Flower's simulation
+Flower's own SecAgg+ on the same vectors, all of them in simulations
 (`experiments.bench.simulation`).
 """
 
@@ -126,9 +126,7 @@ def _mode_table(one: dict[str, Any]) -> Table:
 
 
 def _way_table(simulated: dict[str, float]) -> Table:
-    table = Table(
-        "way", title="Aggregation alone: the same vectors in Flower's simulation"
-    )
+    table = Table("way", title="Aggregation alone: the same vectors in simulations")
     for heading in ("seconds", "of fedavg"):
         table.add_column(heading, justify="right")
     for way, seconds in simulated.items():
