@@ -1,14 +1,12 @@
 """Long powers modulo an odd number: by OpenSSL, which Python comes with, or by GMP.
 
 A committee's opening is little else. OpenSSL's power takes the same time and touches
-the same memory for every exponent of a length; it is also the faster one, two times at
-3,072 bits against GMP's for secrets, 1.5 times against its other one. It is reached as
-the library that this Python's own `hashlib` is linked with; a Python that has OpenSSL
-built in does not offer it, and GMP does the work. `unseen plan` and a run's
-``config.json`` say which.
+the same memory for every exponent of a length, and at the sizes of keys it is also the
+faster one. It is reached as the library that this Python's own `hashlib` is linked
+with; a Python without OpenSSL, or with one built in, does not offer it, and GMP does
+the work. `unseen plan` and a run's ``config.json`` say which.
 """
 
-import _hashlib
 import ctypes
 from collections.abc import Callable
 from ctypes import c_char_p, c_int, c_void_p
@@ -126,11 +124,13 @@ def _size(number: mpz) -> int:
 def _load() -> ctypes.CDLL | None:
     """Return OpenSSL's functions for long numbers, or None if they are not offered."""
     try:
+        import _hashlib  # noqa: PLC0415 - a Python may have been built without it
+
         library = ctypes.CDLL(_hashlib.__file__)
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
-    except (AttributeError, OSError):
+    except (AttributeError, ImportError, OSError):
         return None
     return library
 

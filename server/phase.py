@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
 from hashlib import sha256
 
 import numpy as np
@@ -13,7 +12,6 @@ from crypto.context import NamedArray
 from crypto.errors import CryptoError, DecryptionRefusedError
 from crypto.layout import NUM_EXAMPLES, TRAIN
 from crypto.manifest import Manifest
-from crypto.parallel import in_background
 from crypto.vector import Aggregate, IntVector
 from crypto.wire import Broadcast, Upload, pack_arrays
 from models.parameters import from_vector, layout_of, to_vector
@@ -125,8 +123,6 @@ class Phase:
             opened = self._ask_committee(grid, cohort, timeout)
         else:
             opened = Opened(self._sum.total({}), 0, 0, 0.0, 0.0)
-        digest = in_background(partial(_digest, opened.total))
-        mean = self._sum.mean(opened.total)
         self.bytes_up += opened.bytes_up
         self.bytes_down += opened.bytes_down
         seconds = {
@@ -138,12 +134,12 @@ class Phase:
             "opened",
             contributors=self._sum.contributors,
             seconds=seconds,
-            sum=digest.result(),
+            sum=_digest(opened.total),
         )
         if self._sum.noise > 1:
             message = "the sum is noisier than honest clients make it: one garbles it"
             self.log("warning", message=message)
-        return mean
+        return self._sum.mean(opened.total)
 
     def _accept(self, reply: Message) -> None:
         """Take an upload from whoever signed it, or log why not.

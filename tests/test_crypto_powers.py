@@ -1,6 +1,7 @@
 """Long powers are Python's own powers, whichever library computes them."""
 
 import ctypes
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -62,6 +63,11 @@ def test_engine_has_a_name_and_a_version(engine: str) -> None:
     name, version = powers.engine().split()[:2]
     assert name.lower().endswith(engine.removeprefix("open"))  # LibreSSL is one, too
     assert version[0].isdigit()
+
+
+def test_python_without_openssl_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "_hashlib", None)
+    assert powers._load() is None
 
 
 def test_python_without_a_libcrypto_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
